@@ -1,0 +1,166 @@
+"""The arrows between the rooms, as docs/design.md draws them: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ADDON = ROOT / "wan_animate_blender"
+SERVER = ROOT / "server" / "wan_animate_server"
+
+INSIDE_BLENDER = {"bpy", "bpy_extras", "mathutils", "gpu", "blf", "addon_utils", "bl_pkg"}
+GIVEN_BY_BLENDER = {"numpy", "requests"} | INSIDE_BLENDER
+HEADLESS_ROOMS = ("wire.py", "client.py", "session.py", "rigs")
+"""Parts of the add-on that must work without Blender."""
+
+RUNS_INSIDE_BLENDER = {p for p in (SERVER / "demo").rglob("*.py") if p.name not in ("run.py", "blender.py", "__init__.py")}  # fmt: skip
+"""Scripts that the demo hands to a Blender process; they are not part of the server's own import graph."""
+
+
+def python_files(folder: Path) -> list[Path]:
+    return [folder] if folder.is_file() else sorted(folder.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Absolute names of all modules that `path` imports, also inside functions."""
+    package = module_name(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def module_name(path: Path) -> str:
+    root = ADDON.parent if path.is_relative_to(ADDON) else SERVER.parent
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def tops(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+def ids(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def rooms_of_the_server(path: Path) -> set[str]:
+    """First part below `wan_animate_server` of everything of the server that `path` imports."""
+    known = {p.stem for p in SERVER.glob("*.py")} | {p.name for p in SERVER.iterdir() if p.is_dir()}
+    found = {name.split(".")[1] for name in imports(path) if name.startswith("wan_animate_server.")}
+    return found & known
+
+
+def test_the_wire_needs_nothing_but_the_standard_library() -> None:
+    assert tops(ADDON / "wire.py") <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("path", python_files(ADDON), ids=ids)
+def test_the_addon_needs_nothing_that_blender_does_not_bring(path: Path) -> None:
+    assert tops(path) <= set(sys.stdlib_module_names) | GIVEN_BY_BLENDER | {"wan_animate_blender"}
+
+
+@pytest.mark.parametrize("path", python_files(ADDON), ids=ids)
+def test_the_addon_names_itself_only_relatively(path: Path) -> None:
+    """An installed extension is called bl_ext.<repository>.wan_animate."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    absolute = [n.module or "" for n in nodes if isinstance(n, ast.ImportFrom) and not n.level]
+    assert not [name for name in absolute if name.startswith("wan_animate_blender")]
+
+
+@pytest.mark.parametrize("room", HEADLESS_ROOMS)
+def test_the_headless_rooms_of_the_addon_know_no_bpy(room: str) -> None:
+    for path in python_files(ADDON / room):
+        assert not tops(path) & INSIDE_BLENDER, path
+
+
+def test_the_addon_imports_without_blender_at_module_level() -> None:
+    body = ast.parse((ADDON / "__init__.py").read_text(encoding="utf-8")).body
+    modules = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not [n for n in modules if (isinstance(n, ast.ImportFrom) and n.level) or "bpy" in ast.dump(n)]
+
+
+@pytest.mark.parametrize("path", python_files(SERVER), ids=ids)
+def test_the_server_sees_only_the_wire_of_the_addon(path: Path) -> None:
+    ours = {name for name in imports(path) if name.startswith("wan_animate_blender")}
+    allowed = re.compile(r"wan_animate_blender(\.wire(\.\w+)?)?$")
+    assert all(allowed.match(name) for name in ours), ours
+
+
+@pytest.mark.parametrize("path", [p for p in python_files(SERVER) if p not in RUNS_INSIDE_BLENDER], ids=ids)
+def test_the_server_knows_no_bpy(path: Path) -> None:
+    assert not tops(path) & INSIDE_BLENDER
+
+
+@pytest.mark.parametrize("path", python_files(SERVER / "model"), ids=ids)
+def test_the_model_imports_only_torch_and_its_own_siblings(path: Path) -> None:
+    assert tops(path) <= set(sys.stdlib_module_names) | {"torch", "wan_animate_server"}
+    assert rooms_of_the_server(path) <= {"model"}
+
+
+@pytest.mark.parametrize(("file", "forbidden"), [
+    ("sampling.py", {"model", "pipeline", "weights", "app", "jobs", "worker"}),
+    ("segments.py", {"model", "pipeline", "weights", "app", "jobs", "worker"}),
+    ("pipeline.py", {"app", "jobs", "worker", "cli", "render", "take", "shot"}),
+    ("weights.py", {"app", "jobs", "worker", "cli", "render", "take", "shot", "signals"}),
+    ("jobs.py", {"app", "worker", "model", "pipeline", "render", "cli"}),
+    ("shot.py", {"app", "jobs", "worker", "pipeline", "model"}),
+    ("take.py", {"app", "jobs", "worker", "model"}),
+    ("composite.py", {"app", "jobs", "worker", "model", "pipeline"}),
+    ("region.py", {"app", "jobs", "worker", "model", "pipeline"}),
+    ("app.py", {"model", "pipeline", "weights", "render", "worker"}),
+])  # fmt: skip
+def test_a_room_does_not_look_upwards(file: str, forbidden: set[str]) -> None:
+    assert not rooms_of_the_server(SERVER / file) & forbidden
+
+
+@pytest.mark.parametrize(("file", "strangers"), [
+    ("pipeline.py", {"fastapi", "uvicorn", "starlette", "sqlite3", "cv2", "av"}),
+    ("jobs.py", {"fastapi", "uvicorn", "starlette", "torch"}),
+    ("app.py", {"torch", "cv2"}),
+    ("sampling.py", {"fastapi", "cv2"}),
+])  # fmt: skip
+def test_a_room_does_not_know_a_foreign_trade(file: str, strangers: set[str]) -> None:
+    assert not tops(SERVER / file) & strangers
+
+
+def test_only_the_timeline_tests_blenders_version() -> None:
+    asks = re.compile(r"bpy\.app\.version|app\.version\b|hasattr\([^)]*,\s*\"(strips|sequences|left_handle|media_type|sequencer_scene)")  # fmt: skip
+    guilty = [p.name for p in python_files(ADDON) if p.name != "timeline.py" and asks.search(p.read_text("utf-8"))]
+    assert guilty == []
+
+
+def test_there_is_no_import_cycle() -> None:
+    graph = {}
+    paths = [*python_files(ADDON), *python_files(SERVER)]
+    names = {module_name(p): p for p in paths}
+    for name, path in names.items():
+        graph[name] = {n for n in imports(path) if n in names and n != name and not name.startswith(n + ".")}
+    seen: dict[str, int] = {}
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join((*trail, name))
+        if name not in seen:
+            seen[name] = 1
+            for other in sorted(graph[name]):
+                visit(other, (*trail, name))
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_there_is_no_junk_drawer() -> None:
+    drawers = {"util", "utils", "helper", "helpers", "common", "misc"}
+    assert not [p for p in (*python_files(ADDON), *python_files(SERVER)) if p.stem in drawers or p.parent.name in drawers]  # fmt: skip
