@@ -66,7 +66,7 @@ def randomise() -> Callable[[nn.Module], Any]:
             with torch.no_grad():
                 if weight.ndim == 1 or name.endswith("gamma"):
                     weight.normal_(1.0 if name.endswith(("weight", "gamma")) else 0.0, 0.2)
-                elif "enc." in name or name.endswith("act_fn.bias"):  # equalised learning rate: unit weights
+                elif "enc." in name:  # equalised learning rate: unit weights
                     weight.normal_()
                 else:
                     weight.normal_(0.0, (weight.numel() / weight.shape[0]) ** -0.5)
