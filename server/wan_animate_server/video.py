@@ -1,0 +1,184 @@
+"""Pictures and movies on disk: frames in, frames out. Knows no shot, no take and no model."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.error import FFmpegError
+
+from wan_animate_blender.wire import BadInput, write_atomically
+
+Picture = npt.NDArray[Any]
+"""uint8 or uint16, [H, W, 3] RGB, [H, W, 4] RGBA with straight alpha, or [H, W] grey; the whole range of its type."""
+
+# Preview quality: visually clean, and a second of 720p still below a megabyte.
+_CRF = "18"
+# ITU-T H.273 code points: what a player must know to show the preview's colours as they are here.
+_BT709, _LIMITED = 1, 1
+
+
+def read_picture(path: Path) -> Picture:
+    """The samples of a picture file, 8 or 16 bit as stored: uint8 or uint16 [H, W, 3] RGB.
+
+    Grey is repeated to three channels; an alpha channel is left out, colours stay as stored. Orientation tags are
+    ignored, as Blender ignores them. Raises `BadInput` when the file is not there, not a picture or cut short.
+    """
+    return _rgb(_decode(path, cv2.IMREAD_UNCHANGED))
+
+
+def read_character(path: Path) -> Picture:
+    """A reference picture as a person sees it: uint8 [H, W, 3] RGB, upright, transparent parts on black.
+
+    Black because that is what surrounds the picture when it is letterboxed. Raises `BadInput` as `read_picture` does.
+    """
+    stored = to_8bit(_decode(path, cv2.IMREAD_UNCHANGED))
+    if stored.ndim == 3 and stored.shape[2] == 4:
+        alpha = stored[..., 3:].astype(np.uint16)
+        return _rgb(((stored[..., :3] * alpha + 127) // 255).astype(np.uint8))
+    return _rgb(_decode(path, cv2.IMREAD_COLOR))
+
+
+def read_grey(path: Path) -> Picture:
+    """A matte or region, uint8 or uint16 [H, W]; of a colour picture its luma. Raises `BadInput` as `read_picture`."""
+    stored = _decode(path, cv2.IMREAD_UNCHANGED)
+    return stored if stored.ndim == 2 else cv2.cvtColor(_rgb(stored), cv2.COLOR_RGB2GRAY)
+
+
+def to_8bit(picture: Picture) -> Picture:
+    """uint8 or uint16 samples as uint8, to the nearest."""
+    if picture.dtype == np.uint8:
+        return picture
+    return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write a `Picture` as PNG, losslessly and under its final name only when complete.
+
+    Raises `BadInput` when the folder cannot be written.
+    """
+    codes = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    stored = picture if picture.ndim == 2 else cv2.cvtColor(picture, codes[picture.shape[2]])
+    _, data = cv2.imencode(".png", stored)
+    try:
+        write_atomically(path, data.tobytes())
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+class Preview:
+    """An H.264 movie for looking at, written frame by frame; it appears under its name when the block ends well.
+
+    `with Preview(path, fps) as preview: preview.add(frame)`. The first frame sets the size; odd sizes gain a repeated
+    last column or row, because 4:2:0 needs even ones. Playable while it downloads (`faststart`).
+    """
+
+    def __init__(self, path: Path, fps: Fraction) -> None:
+        self._path, self._fps = path, fps
+        self._part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+        self._stream: Any = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._part.touch()  # PyAV opens it only at the first frame
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        self._movie = av.open(self._part, "w", format="mp4", options={"movflags": "+faststart"})
+        return self
+
+    def add(self, frame: Picture) -> None:
+        """Append uint8 [H, W, 3] RGB; every frame has the first one's size."""
+        height, width = frame.shape[:2]
+        even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        if self._stream is None:
+            self._stream = self._open_stream(width + width % 2, height + height % 2)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even, np.uint8), format="rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        self._movie.mux(self._stream.encode(picture))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self._stream is not None:
+                self._movie.mux(self._stream.encode())
+            self._movie.close()
+            if kind is None and self._stream is not None:
+                self._part.replace(self._path)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _open_stream(self, width: int, height: int) -> Any:
+        stream: Any = self._movie.add_stream("libx264", rate=self._fps, options={"crf": _CRF, "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED
+        return stream
+
+
+def movie_fps(path: Path) -> Fraction:
+    """Frames per second of a movie's first video stream. Raises `BadInput` when there is none."""
+    with _movie(path) as (_, stream):
+        rate = stream.average_rate or stream.guessed_rate
+        if not rate:
+            raise BadInput(f"the movie {path} does not say its frames per second; convert it to an ordinary MP4")
+        return Fraction(rate)
+
+
+def movie_frames(path: Path) -> Iterator[Picture]:
+    """All frames of a movie's first video stream in order, uint8 [H, W, 3] RGB, one in memory at a time.
+
+    Raises `BadInput` when the file is not a movie, or when decoding stops at a damaged place.
+    """
+    with _movie(path) as (movie, stream):
+        try:
+            for frame in movie.decode(stream):
+                yield frame.to_ndarray(format="rgb24")
+        except FFmpegError as error:
+            raise BadInput(f"the movie {path} is damaged ({error.strerror}); give one that plays to its end") from error
+
+
+@contextmanager
+def _movie(path: Path) -> Iterator[tuple[Any, Any]]:
+    try:
+        movie = av.open(path)
+    except (OSError, FFmpegError) as error:
+        raise BadInput(f"cannot read the movie {path} ({error.strerror or error}); give an MP4 or MOV file") from error
+    with movie:
+        if not movie.streams.video:
+            raise BadInput(f"{path} has no pictures in it; give a movie with a video stream")
+        yield movie, movie.streams.video[0]
+
+
+def _unwritable(path: Path, error: OSError) -> BadInput:
+    return BadInput(f"cannot write {path} ({error.strerror or error}); choose a folder that you may write to")
+
+
+def _decode(path: Path, how: int) -> Picture:
+    """What OpenCV reads from `path`, in its BGR order."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read the picture {path} ({error.strerror}); check that it is there") from error
+    # Through memory, because OpenCV's own file names know only ASCII on Windows.
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
+    if stored is None:
+        raise BadInput(f"{path} is not a picture that can be read, or is cut short; give a whole PNG or JPEG file")
+    if stored.dtype not in (np.uint8, np.uint16):
+        raise BadInput(f"{path} holds {stored.dtype} samples, expected 8 or 16 bit; give a PNG file")
+    return stored
+
+
+def _rgb(stored: Picture) -> Picture:
+    codes = {2: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+    return cv2.cvtColor(stored, codes[2 if stored.ndim == 2 else stored.shape[2]])
