@@ -1,0 +1,137 @@
+"""What the model is shown of a shot: reference, pose, face, plate and mask, frame by frame, at the model's size.
+
+Knows shots and pictures; no network and no sampler. Implements `pipeline.Signals`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from wan_animate_blender.wire import FaceSource, Mode, Shot
+
+from .. import region as regions
+from ..video import Picture, read_grey, to_8bit
+from . import face, hull, pose
+
+# Frames kept of each picture: the pipeline asks for one frame's mask and alpha in turn, never for far ones.
+_KEPT = 8
+
+
+class LoadedShot(Protocol):
+    """What is needed of `shot.LoadedShot`: a validated shot folder whose pictures, 8 bit, are read on demand."""
+
+    @property
+    def shot(self) -> Shot: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def keypoints(self) -> npt.NDArray[np.floating]: ...
+    @property
+    def face_box(self) -> npt.NDArray[np.floating]: ...
+    @property
+    def character(self) -> Picture: ...
+    @property
+    def sequences(self) -> Mapping[str, Sequence[str]]: ...
+    def plate(self, index: int, /) -> Picture: ...
+    def matte(self, index: int, /) -> Picture: ...
+    def face(self, index: int, /) -> Picture: ...
+
+
+class ShotSignals:
+    """The signals of one shot for a model that works at `area` pixels a frame. Frames are numbered from 0.
+
+    `width` and `height` are the model's, multiples of 16; `fit` leads from them to the picture that is delivered: the
+    plate in replace mode, the model's own frame in animate mode.
+    """
+
+    def __init__(self, shot: LoadedShot, area: int) -> None:
+        self._shot = shot
+        self.mode = shot.shot.mode
+        self.frames = len(shot.shot.frames)
+        self.fit = _fit(shot, area)
+        self.width, self.height = self.fit.width, self.fit.height
+        self._canvas = _canvas(shot, self.fit)
+        self._regions = shot.sequences["region"]
+        self.region: Callable[[int], Picture] = functools.lru_cache(_KEPT)(self._region)
+        self.matte: Callable[[int], Picture] = functools.lru_cache(_KEPT)(shot.matte)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that the signals depend on: the shot's files by their hashes, and their geometry."""
+        shot = self._shot.shot
+        said = {
+            "mode": shot.mode,
+            "face": shot.face,
+            "character": shot.character,
+            "plate": [shot.raster.width, shot.raster.height],
+            "model": [self.width, self.height],
+            "frames": [row.shot for row in shot.frames],
+            "files": {path: entry.sha256 for path, entry in shot.files.items()},
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    def reference(self) -> Picture:
+        """The character picture, whole and centred on black: uint8 [H, W, 3]."""
+        height, width = self._shot.character.shape[:2]
+        return regions.Letterbox(width, height, self.width, self.height).picture(self._shot.character)
+
+    def pose(self, index: int) -> Picture:
+        """The drawn skeleton: uint8 [H, W, 3]."""
+        return pose.draw(self._canvas(self._shot.keypoints[index]), self.width, self.height)
+
+    def face(self, index: int) -> Picture:
+        """The expression: uint8 [512, 512, 3], black when there is none."""
+        match self._shot.shot.face:
+            case FaceSource.RIG:
+                return self._shot.face(index)
+            case FaceSource.PLATE:
+                return face.crop(self._shot.plate(index), self._shot.face_box[index])
+            case FaceSource.NONE:
+                return face.absent()
+
+    def plate(self, index: int) -> Picture:
+        """The plate at the model's size, the old person still in it: uint8 [H, W, 3]. Replace mode only."""
+        return self.fit.picture(self._shot.plate(index))
+
+    def mask(self, index: int) -> regions.Floats:
+        """What is made anew: float32 [H, W], 1 there and 0 elsewhere. Replace mode only."""
+        return regions.model_mask(self.region(index), self.fit)
+
+    def alpha(self, index: int) -> Picture:
+        """The compositing alpha at the plate's size: uint8 [H, W], 0 outside the region. Replace mode only."""
+        return regions.alpha(self.region(index), self.matte(index))
+
+    def _region(self, index: int) -> Picture:
+        """Where new pixels may appear, at the plate's size: the shot folder's own picture wins over the estimate."""
+        raster = self._shot.shot.raster
+        if not self._regions:
+            body = hull.draw(self._shot.keypoints[index], raster.width, raster.height)
+            return regions.region(self.matte(index), body)
+        return to_8bit(read_grey(self._shot.folder / self._regions[index]))
+
+
+def _fit(shot: LoadedShot, area: int) -> regions.Fit:
+    raster = shot.shot.raster
+    if shot.shot.mode is Mode.REPLACE:
+        return regions.Fit.choose(raster.width, raster.height, area)
+    height, width = shot.character.shape[:2]
+    return regions.Fit(*regions.own_size(width, height, area), block=regions.BLOCK)
+
+
+def _canvas(shot: LoadedShot, fit: regions.Fit) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]:
+    """How keypoints in plate pixels come to lie on the model's picture.
+
+    In animate mode the whole plate is letterboxed into it, as the released preprocessing does without retargeting.
+    """
+    if shot.shot.mode is Mode.REPLACE:
+        return fit.points
+    raster = shot.shot.raster
+    return regions.Letterbox(raster.width, raster.height, fit.width, fit.height).points

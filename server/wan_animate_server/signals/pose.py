@@ -1,0 +1,115 @@
+"""The skeleton picture, drawn exactly as the model was trained to see it. Knows keypoints and a canvas, no shot.
+
+The rule is the released preprocessing's `draw_aapose_by_meta_new` with its defaults
+(Wan2.2, `wan/modules/animate/preprocess/human_visualization.py`): other skeleton styles do not match the weights.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import itertools
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..video import Picture
+
+THRESHOLD = 0.5
+"""A point of less confidence is not drawn, nor anything that ends in it."""
+
+LEFT_HAND, RIGHT_HAND = slice(91, 112), slice(112, 133)
+
+# Each of the 20 drawn points is the mean of two of the 133: the neck of both shoulders, a toe of the foot's two, every
+# other one of itself. In order: nose, neck, right arm, left arm, right leg, left leg, eyes, ears, left toe, right toe.
+_FIRST = [0, 6, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 17, 20]
+_SECOND = [0, 5, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 18, 21]
+
+_LIMBS = [
+    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
+    (1, 0), (0, 14), (14, 16), (0, 15), (15, 17), (13, 18), (10, 19),
+]  # fmt: skip
+"""Pairs of the 20 points, in the order of drawing."""
+
+_COLOURS = [
+    (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0),
+    (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255),
+    (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85), (200, 200, 0), (100, 100, 0),
+]  # fmt: skip
+"""RGB of limb i and of point i."""
+
+# A hand's first point is the wrist, then four for each finger from the thumb on.
+_FINGERS = [[0, *range(first, first + 4)] for first in range(1, 21, 4)]
+_FINGER_EDGES = [edge for finger in _FINGERS for edge in itertools.pairwise(finger)]
+_FINGER_COLOURS = [[255 * c for c in colorsys.hsv_to_rgb(i / 20, 1, 1)] for i in range(20)]
+_FINGER_JOINT = (0, 0, 255)
+
+# OpenCV counts in 1/65536 of a pixel: a limb to a point as far away as this is still drawn truly, and no picture is
+# larger (wire.Raster). Points near the camera's plane project much farther.
+_FARTHEST = 32767.0
+
+
+def draw(keypoints: npt.NDArray[np.floating], width: int, height: int) -> Picture:
+    """The pose as a picture: `keypoints` [133, 3] = x, y in pixels of the canvas and confidence → uint8 [H, W, 3] RGB.
+
+    Body limbs, body joints (eyes, ears and toes among them), left hand, right hand, on black. Face landmarks and heels
+    are not drawn. Points that are not finite (behind the camera) are never drawn, whatever their confidence.
+    """
+    canvas = np.zeros((height, width, 3), np.uint8)
+    stick = max(int(min(width, height) / 200) - 1, 1)
+    points = np.asarray(keypoints, np.float64)
+    _draw_body(canvas, body_points(points), stick)
+    for hand in (LEFT_HAND, RIGHT_HAND):
+        _draw_hand(canvas, points[hand], max(stick // 2, 1))
+    return canvas
+
+
+def body_points(keypoints: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """The 20 drawn body points [20, 3] of the 133, confidence averaged like the coordinates."""
+    means: npt.NDArray[np.floating] = (keypoints[_FIRST] + keypoints[_SECOND]) / 2
+    return means
+
+
+def _draw_body(canvas: Picture, body: npt.NDArray[np.floating], stick: int) -> None:
+    shown = _drawable(body)
+    for (a, b), colour in zip(_LIMBS, _COLOURS, strict=False):
+        if shown[a] and shown[b]:
+            _draw_limb(canvas, body[a], body[b], stick, tuple(int(c * 0.6) for c in colour))
+    for point, colour in zip(body[shown], np.array(_COLOURS)[shown].tolist(), strict=True):
+        cv2.circle(canvas, _pixel(point), stick, colour, thickness=-1)
+
+
+def _draw_limb(
+    canvas: Picture, a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], stick: int, colour: tuple[int, ...]
+) -> None:
+    """A filled ellipse from `a` to `b`, `2 * stick` thick in its middle; every number truncated, as upstream does."""
+    dx, dy = float(a[0] - b[0]), float(a[1] - b[1])
+    half_length = int((dx * dx + dy * dy) ** 0.5 / 2)
+    angle = int(math.degrees(math.atan2(dy, dx)))
+    outline = cv2.ellipse2Poly(_pixel((a + b) / 2), (half_length, stick), angle, 0, 360, 1)
+    cv2.fillConvexPoly(canvas, np.asarray(outline), colour)
+
+
+def _draw_hand(canvas: Picture, hand: npt.NDArray[np.floating], stick: int) -> None:
+    pixels = [_pixel(point) if shown else None for point, shown in zip(hand, _drawable(hand), strict=True)]
+    # Upstream leaves out what touches the first row or column: there its detector puts fingers that it did not find.
+    inside = [pixel if pixel and min(pixel) > 0 else None for pixel in pixels]
+    for (a, b), colour in zip(_FINGER_EDGES, _FINGER_COLOURS, strict=True):
+        start, end = inside[a], inside[b]
+        if start and end:
+            cv2.line(canvas, start, end, colour, thickness=stick)
+    for pixel in inside:
+        if pixel:
+            cv2.circle(canvas, pixel, stick, _FINGER_JOINT, thickness=-1)
+
+
+def _drawable(points: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    # NaN compares false, so a point behind the camera drops out here and not in a rounding below.
+    near: npt.NDArray[np.bool_] = (np.abs(points[:, :2]) <= _FARTHEST).all(axis=1)
+    return near & (points[:, 2] >= THRESHOLD)
+
+
+def _pixel(point: npt.NDArray[np.floating]) -> tuple[int, int]:
+    """The pixel that holds a point whose first pixel centre is at 0.5."""
+    return int(point[0]), int(point[1])

@@ -1,0 +1,144 @@
+"""What a shot shows the model: each picture of the right size and source, and a digest that tells shots apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from wan_animate_blender.wire import FaceSource, Mode, Raster, RasterKind
+from wan_animate_server import shot
+from wan_animate_server.region import Letterbox, alpha
+from wan_animate_server.signals import ShotSignals, pose
+from wan_animate_server.video import write_picture
+
+Make = Callable[..., Path]
+
+SMALL = 32 * 32
+"""An area at which the 64×48 plates of these shots are shrunk."""
+
+
+def signals(folder: Path, area: int = 10**6) -> ShotSignals:
+    return ShotSignals(shot.load(folder), area)
+
+
+def test_every_picture_has_the_models_size(make_shot: Make) -> None:
+    shown = signals(make_shot(frames=3), SMALL)
+    size = (shown.height, shown.width)
+    assert (shown.mode, shown.frames, size) == (Mode.REPLACE, 3, (32, 32))
+    assert shown.reference().shape == shown.pose(0).shape == shown.plate(0).shape == (*size, 3)
+    assert shown.reference().dtype == shown.pose(0).dtype == shown.plate(0).dtype == np.uint8
+    assert (shown.mask(0).shape, shown.mask(0).dtype) == (size, np.float32)
+    assert shown.face(0).shape == (512, 512, 3)
+
+
+def test_at_its_own_size_the_model_sees_the_plates_own_samples(make_shot: Make) -> None:
+    folder = make_shot(frames=2)
+    np.testing.assert_array_equal(signals(folder).plate(1), shot.load(folder).plate(1))
+
+
+def test_the_pose_is_drawn_at_the_models_size_from_the_shots_keypoints(make_shot: Make) -> None:
+    folder = make_shot(frames=2)
+    shown = signals(folder, SMALL)
+    keypoints = shot.load(folder).keypoints[1].astype(np.float64) * [shown.fit.scale, shown.fit.scale, 1]
+    np.testing.assert_array_equal(shown.pose(1), pose.draw(keypoints, 32, 32))
+    assert (shown.pose(0) != shown.pose(1)).any()
+
+
+def test_the_reference_is_the_letterboxed_character(make_shot: Make) -> None:
+    folder = make_shot(frames=1)
+    expected = Letterbox(60, 80, 64, 48).picture(shot.load(folder).character)
+    np.testing.assert_array_equal(signals(folder).reference(), expected)
+
+
+def test_without_a_face_source_the_face_is_black(make_shot: Make) -> None:
+    assert not signals(make_shot(frames=1, face=FaceSource.NONE)).face(0).any()
+
+
+def test_a_face_from_the_plate_is_the_box_of_that_frame(make_shot: Make) -> None:
+    folder = make_shot(frames=2, face=FaceSource.PLATE)
+    expected = cv2.resize(shot.load(folder).plate(1)[8:20, 20:34], (512, 512))
+    np.testing.assert_array_equal(signals(folder).face(1), expected)
+
+
+def test_a_face_from_the_rig_is_the_rendered_picture(make_shot: Make, relist: Callable[[Path], None]) -> None:
+    folder = make_shot(frames=1, face=FaceSource.RIG)
+    rendered = np.random.default_rng(3).integers(0, 255, (512, 512, 3), np.uint8)
+    (folder / "face").mkdir()
+    write_picture(folder / "face" / "1001.png", rendered)
+    relist(folder)
+    np.testing.assert_array_equal(signals(folder).face(0), rendered)
+
+
+def test_the_alpha_covers_the_old_person_and_stays_inside_the_region(make_shot: Make) -> None:
+    folder = make_shot(frames=2)
+    shown, matte = signals(folder), shot.load(folder).matte(1)
+    assert (shown.alpha(1)[matte == 255] == 255).all()
+    assert not shown.alpha(1)[shown.region(1) == 0].any()
+    assert (shown.mask(1)[shown.region(1) > 0] == 1).all()
+    assert (shown.region(1)[shown.pose(1).any(axis=-1)] == 255).all()
+
+
+def test_a_region_in_the_shot_folder_wins(make_shot: Make, relist: Callable[[Path], None]) -> None:
+    folder = make_shot(frames=1)
+    drawn = np.zeros((48, 64), np.uint8)
+    drawn[10:40, 30:60] = 255
+    (folder / "region").mkdir()
+    write_picture(folder / "region" / "1001.png", drawn)
+    relist(folder)
+    shown = signals(folder)
+    np.testing.assert_array_equal(shown.region(0), drawn)
+    np.testing.assert_array_equal(shown.alpha(0), alpha(drawn, shot.load(folder).matte(0)))
+
+
+def test_animate_mode_takes_its_size_from_the_character_and_needs_no_plate(make_shot: Make) -> None:
+    shown = signals(make_shot(frames=2, mode=Mode.ANIMATE), area=96 * 128)
+    assert (shown.width, shown.height) == (96, 128)  # the character is 60×80
+    assert shown.reference().all(axis=-1).all()  # and fills it
+    frame = np.random.default_rng(0).random((128, 96, 3)).astype(np.float16)
+    np.testing.assert_array_equal(shown.fit.back(frame), frame)
+
+
+def test_animate_mode_letterboxes_the_pose_into_the_characters_frame(make_shot: Make) -> None:
+    folder = make_shot(frames=1, mode=Mode.ANIMATE)
+    shown = signals(folder, area=96 * 128)
+    keypoints = Letterbox(64, 48, 96, 128).points(shot.load(folder).keypoints[0])
+    np.testing.assert_array_equal(shown.pose(0), pose.draw(keypoints, 96, 128))
+    rows = np.flatnonzero(shown.pose(0).any(axis=(1, 2)))
+    assert rows[0] >= 28  # the plate's 96×72 pixels lie in the middle of 128 rows
+    assert rows[-1] < 100
+
+
+def test_the_digest_is_the_same_for_the_same_shot_elsewhere(make_shot: Make, tmp_path: Path) -> None:
+    here, there = make_shot(frames=2), make_shot(frames=2, root=tmp_path / "elsewhere")
+    assert signals(here).digest == signals(there).digest
+    assert len(signals(here).digest) == 64
+
+
+@pytest.mark.parametrize("changed", ["plate/1002.png", "matte/1001.png", "character.png", "pose.npz"])
+def test_any_changed_file_changes_the_digest(make_shot: Make, relist: Callable[[Path], None], changed: str) -> None:
+    folder = make_shot(frames=2)
+    before = signals(folder).digest
+    if changed == "pose.npz":
+        loaded = shot.load(folder)
+        np.savez(folder / changed, keypoints=loaded.keypoints + np.float32([1, 0, 0]), face_box=loaded.face_box)
+    else:
+        picture = cv2.imread(str(folder / changed), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(folder / changed), 255 - picture)
+    relist(folder)
+    assert signals(folder).digest != before
+
+
+def test_geometry_and_face_source_change_the_digest_and_settings_do_not(make_shot: Make, tmp_path: Path) -> None:
+    base = signals(make_shot(frames=1))
+    wide = Raster(kind=RasterKind.SOURCE, width=64, height=48, matrix=(2.0, 0, 0, 0, 2, 0, 0, 0, 1))
+    others = [
+        signals(make_shot(frames=1, root=tmp_path / "face", face=FaceSource.PLATE)),
+        signals(make_shot(frames=1, root=tmp_path / "mode", mode=Mode.ANIMATE)),
+        ShotSignals(shot.load(make_shot(frames=1, root=tmp_path / "area")), SMALL),
+    ]
+    assert len({base.digest, *(other.digest for other in others)}) == 4
+    assert signals(make_shot(frames=1, root=tmp_path / "raster", raster=wide)).digest == base.digest
