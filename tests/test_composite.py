@@ -1,0 +1,72 @@
+"""The composite is exact: to the bit where the alpha is 0 or 255, to the nearest sample between."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wan_animate_server.composite import character, comp
+
+sides = st.integers(1, 40)
+depths = st.sampled_from([np.uint8, np.uint16])
+MATTES = {"nothing": [0], "everything": [255], "hard": [0, 255], "soft": list(range(256))}
+
+
+def scene(seed: int, width: int, height: int, depth: type, matte: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    numbers = np.random.default_rng(seed)
+    plate = numbers.integers(0, np.iinfo(depth).max, (height, width, 3), depth, endpoint=True)
+    generated = numbers.random((height, width, 3)).astype(np.float16)
+    return plate, generated, numbers.choice(np.array(MATTES[matte], np.uint8), (height, width))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), sides, sides, depths, st.sampled_from(sorted(MATTES)))
+def test_the_plate_survives_bit_for_bit_outside_and_the_character_inside(
+    seed: int, width: int, height: int, depth: type, matte: str
+) -> None:
+    plate, generated, alpha = scene(seed, width, height, depth, matte)
+    layer = character(generated, alpha)
+    result = comp(plate, layer)
+    assert result.dtype == plate.dtype
+    assert result.shape == plate.shape
+    np.testing.assert_array_equal(result[alpha == 0], plate[alpha == 0])
+    full = np.iinfo(depth).max // 255
+    np.testing.assert_array_equal(result[alpha == 255], layer[alpha == 255][:, :3].astype(depth) * full)
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.integers(0, 65535), depths)
+def test_a_soft_edge_is_the_nearest_sample_to_the_exact_mixture(
+    alpha: int, colour: int, under: int, depth: type
+) -> None:
+    full = int(np.iinfo(depth).max)
+    under %= full + 1
+    plate = np.full((1, 1, 3), under, depth)
+    layer = np.array([[[colour, colour, colour, alpha]]], np.uint8)
+    exact = Fraction(under * (255 - alpha) + colour * (full // 255) * alpha, 255)
+    assert comp(plate, layer)[0, 0].tolist() == [round(exact)] * 3
+
+
+def test_laying_a_character_over_itself_changes_nothing() -> None:
+    plate, _, alpha = scene(7, 31, 17, np.uint8, "soft")
+    np.testing.assert_array_equal(comp(plate, np.dstack([plate, alpha])), plate)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(MATTES)))
+def test_the_character_is_straight_and_empty_where_nothing_shows(seed: int, matte: str) -> None:
+    _, generated, alpha = scene(seed, 13, 9, np.uint8, matte)
+    layer = character(generated, alpha)
+    assert layer.dtype == np.uint8
+    np.testing.assert_array_equal(layer[..., 3], alpha)
+    shown = alpha > 0
+    assert np.abs(layer[shown][:, :3] / 255 - generated[shown].astype(float)).max(initial=0) <= 0.5 / 255 + 1e-6
+    assert not layer[~shown].any()
+
+
+@pytest.mark.parametrize(("value", "sample"), [(-0.1, 0), (0.0, 0), (0.5, 128), (1.0, 255), (1.3, 255)])
+def test_what_the_decoder_overshoots_is_clipped(value: float, sample: int) -> None:
+    layer = character(np.full((2, 2, 3), value, np.float32), np.full((2, 2), 255, np.uint8))
+    assert (layer[..., :3] == sample).all()
