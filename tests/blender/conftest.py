@@ -1,0 +1,95 @@
+"""A fresh Blender for each test, the little films that tests need, and an end that Blender's wheel survives."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+
+from footage import noise, write_png
+from wan_animate_blender import timeline
+
+Paint = Callable[[int], np.ndarray]
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Factory settings without any scene content: what one test leaves behind, the next one does not see."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    yield
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave without tearing Python down: there the wheel of 4.2 crashes and the one of 4.5 hangs for ever."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(config.stash.get(STATUS, 1))
+
+
+STATUS = pytest.StashKey[int]()
+
+
+# --- edits ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def edit() -> bpy.types.Scene:
+    """A scene with a sequencer of 80×48 pixels at 24 frames a second."""
+    scene = bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = 80, 48
+    scene.sequence_editor_create()
+    return scene
+
+
+@pytest.fixture
+def film(edit: bpy.types.Scene, tmp_path: Path) -> Callable[..., Any]:
+    """`film(name, paint, frames=12, first=10, channel=1)` adds an image strip whose frame i is `paint(i)`."""
+
+    def make(name: str = "plate", paint: Paint = noise, frames: int = 12, first: int = 10, channel: int = 1) -> Any:
+        files = [write_png(tmp_path / name / f"{i:04d}.png", paint(i)) for i in range(frames)]
+        return timeline.new_image_sequence(edit.sequence_editor, name, files, first, channel)
+
+    return make
+
+
+# --- rigs -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def metarig() -> bpy.types.Object:
+    """Rigify's human metarig, walking to its left and waving, linear from frame 1 to 25."""
+    import addon_utils  # found only once bpy has been imported
+
+    addon_utils.enable("rigify", default_set=True)
+    bpy.ops.object.armature_human_metarig_add()
+    rig = bpy.context.object
+    arm = rig.pose.bones["upper_arm.L"]
+    arm.rotation_mode = "XYZ"
+    for frame, place, turn in ((1, -0.4, 0.0), (25, 0.6, 1.2)):
+        rig.location.x, arm.rotation_euler.z = place, turn
+        rig.keyframe_insert("location", frame=frame)
+        arm.keyframe_insert("rotation_euler", frame=frame)
+    return rig
+
+
+@pytest.fixture
+def camera(edit: bpy.types.Scene) -> bpy.types.Object:
+    """The scene's camera: five metres in front of the metarig, a little above, looking at its chest."""
+    lens = bpy.data.cameras.new("camera")
+    thing = bpy.data.objects.new("camera", lens)
+    edit.collection.objects.link(thing)
+    thing.location, thing.rotation_euler = (0.3, -5.0, 1.6), (1.48, 0.02, 0.05)
+    lens.lens = 32.0
+    edit.camera = thing
+    return thing

@@ -1,0 +1,121 @@
+"""The face that carries the expression: its box in every frame, and its picture rendered from the rig.
+
+Knows keypoints and cameras, neither strips nor the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from . import pose, stills
+from .wire import FACE_KEYPOINTS, FACE_SIZE, FrameRow, face_box, frame_name
+
+SMOOTHING = 2
+"""Frames before and after over which a box is averaged, so that the crop does not tremble."""
+SAMPLES = 16
+SENSOR = 36.0
+"""Millimetres; any would do, for the lens is set to go with it."""
+
+
+def boxes(keypoints: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Boxes x0, y0, x1, y1 of the face crops: float32 [N, 4], whole plate pixels, NaN where there is no face.
+
+    `keypoints` are [N, 133, 3]. Each box is the model's rule (`wire.face_box`), averaged with its neighbours'.
+    """
+    found = [face_box(points[FACE_KEYPOINTS].tolist(), width, height) for points in keypoints]
+    exact = np.array([box or (np.nan,) * 4 for box in found], dtype=np.float32).reshape(-1, 4)
+    smooth = np.full_like(exact, np.nan)
+    for i in np.flatnonzero(~np.isnan(exact[:, 0])):
+        smooth[i] = np.rint(np.nanmean(exact[max(i - SMOOTHING, 0) : i + SMOOTHING + 1], axis=0))
+    return smooth
+
+
+def write(view: pose.View, boxes: np.ndarray, rows: Sequence[FrameRow], folder: Path) -> Iterator[Path]:
+    """Render `folder/<shot number>.png` for each row: what the camera sees in the row's box, 512×512 RGB.
+
+    The box fills the square whatever its shape, as the model was trained. Where there is no box it is black.
+    """
+    folder.mkdir()
+    with pose.time_kept(view.scene), stills.copy_of(view.scene) as copy, _crop_camera(copy) as crop:
+        stills.prepare(copy, FACE_SIZE, FACE_SIZE, "RGB")
+        stills.trace(copy, SAMPLES)
+        copy.render.film_transparent = False
+        seen = dataclasses.replace(view, scene=copy)
+        for row, box in zip(rows, boxes, strict=True):
+            _as_filmed(copy, view.scene)
+            pose.set_time(copy, row.rig)
+            file = folder / frame_name(row.shot, "png")
+            if np.isnan(box).any():
+                yield _write_black(file)
+                continue
+            _aim(crop, seen, box)
+            copy.camera = crop
+            yield stills.write(copy, file)
+
+
+def _as_filmed(copy: bpy.types.Scene, scene: bpy.types.Scene) -> None:
+    """Undo the last frame's aim. Markers may switch the camera again when the time is set."""
+    copy.camera = scene.camera
+    copy.render.pixel_aspect_x, copy.render.pixel_aspect_y = scene.render.pixel_aspect_x, scene.render.pixel_aspect_y
+
+
+def _aim(crop: bpy.types.Object, view: pose.View, box: np.ndarray) -> None:
+    """Let `crop` see exactly `box` of what the shot's camera sees, by lens shift, focal length and pixel aspect."""
+    camera = pose.camera_now(view)
+    matrix = pose.projection(view, camera)
+    seer = camera.evaluated_get(pose.depsgraph(view))
+    corners = np.array([[box[0], box[3]], [box[2], box[1]]]) / [view.width, view.height]
+    screen = corners * [2, -2] + [-1, 1]
+    flat = seer.data.type == "ORTHO"
+    # Perspective: screen = m00·x/−z − m02. Orthographic: screen = m00·x + m03.
+    place = (screen + (-matrix[:2, 3] if flat else matrix[:2, 2])) / matrix[[0, 1], [0, 1]]
+    width, height = place[1] - place[0]
+    lens = crop.data
+    lens.type, lens.sensor_fit, lens.sensor_width = seer.data.type, "HORIZONTAL", SENSOR
+    lens.clip_start, lens.clip_end = seer.data.clip_start, seer.data.clip_end
+    lens.lens, lens.ortho_scale = (lens.lens, width) if flat else (SENSOR / width, lens.ortho_scale)
+    lens.shift_x, lens.shift_y = place.mean(axis=0) / width
+    crop.matrix_world = seer.matrix_world.normalized()
+    aspect = height / width
+    render = view.scene.render
+    render.pixel_aspect_x, render.pixel_aspect_y = max(1 / aspect, 1.0), max(aspect, 1.0)
+
+
+@contextlib.contextmanager
+def _crop_camera(scene: bpy.types.Scene) -> Iterator[bpy.types.Object]:
+    """A camera for the temporary scene, with a lamp on it when the scene has no light of its own."""
+    lens = bpy.data.cameras.new(".wan_animate")
+    camera = bpy.data.objects.new(".wan_animate", lens)
+    scene.collection.objects.link(camera)
+    lamp = None
+    if scene.world is None and not any(thing.type == "LIGHT" for thing in scene.objects):
+        lamp = bpy.data.lights.new(".wan_animate", "SUN")
+        lamp.energy = math.pi  # white cloth turned to the camera comes out white
+        light = bpy.data.objects.new(".wan_animate", lamp)
+        light.parent = camera
+        scene.collection.objects.link(light)
+    try:
+        yield camera
+    finally:
+        for thing in [thing for thing in scene.objects if thing == camera or thing.parent == camera]:
+            bpy.data.objects.remove(thing)
+        bpy.data.cameras.remove(lens)
+        if lamp:
+            bpy.data.lights.remove(lamp)
+
+
+def _write_black(file: Path) -> Path:
+    image = bpy.data.images.new(".wan_animate", FACE_SIZE, FACE_SIZE)
+    try:
+        image.filepath_raw, image.file_format = str(file), "PNG"
+        image.save()
+    finally:
+        bpy.data.images.remove(image)
+    return file

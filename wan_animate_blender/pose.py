@@ -1,0 +1,144 @@
+"""A rig's 133 keypoints, seen through a camera, frame by frame. Knows neither strips nor the names of bones."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from . import rigs
+from .rigs import anatomy
+from .wire import KEYPOINTS, BadInput
+
+
+@dataclass(frozen=True)
+class View:
+    """What is looked at, from where and onto which pixels."""
+
+    scene: bpy.types.Scene
+    """The rig's, at whose times everything is evaluated."""
+    rig: bpy.types.Object
+    camera: bpy.types.Object | None
+    """None is the scene's own, switched by its markers."""
+    width: int
+    height: int
+    """Of the plate. The camera frames it as if these were the scene's own resolution."""
+
+
+def check(view: View) -> None:
+    """Raise `BadInput` unless keypoints can be read off the rig."""
+    rig, scene = view.rig, view.scene
+    if rig.type != "ARMATURE":
+        raise BadInput(f"{rig.name!r} is a {rig.type.lower()}, not a rig; choose an armature")
+    if rig.name not in scene.objects:
+        raise BadInput(f"the rig {rig.name!r} is not in the scene {scene.name!r}; choose the scene that it is in")
+    layer(view)
+    rigs.choose(rig.name, rig.data.bones.keys())
+    cameras = {marker.camera for marker in scene.timeline_markers if marker.camera} | {scene.camera}
+    if view.camera is None and cameras == {None}:
+        raise BadInput(f"the scene {scene.name!r} has no camera; add the one that filmed the plate, or choose it")
+    for camera in {view.camera} if view.camera else cameras - {None}:
+        _check_camera(camera)
+
+
+def _check_camera(camera: bpy.types.Object) -> None:
+    if camera.type != "CAMERA" or camera.data.type not in ("PERSP", "ORTHO"):
+        kind = camera.data.type.lower() if camera.type == "CAMERA" else camera.type.lower()
+        raise BadInput(f"{camera.name!r} is a {kind}, expected a perspective or orthographic camera; choose another")
+
+
+def bind(rig: bpy.types.Object) -> anatomy.Binding:
+    """Attach the keypoints to the bones of `rig`, by the map that fits best."""
+    bones = rig.data.bones
+    fit = rigs.choose(rig.name, bones.keys())
+    names = {spot.bone for spot in fit.spots.values()}
+    rest = {name: anatomy.Bone(np.array(bones[name].matrix_local), bones[name].length) for name in names}
+    return anatomy.bind(fit, rest)
+
+
+@contextlib.contextmanager
+def time_kept(scene: bpy.types.Scene) -> Iterator[None]:
+    """Bring `scene` back to its current frame afterwards."""
+    frame, subframe = scene.frame_current, scene.frame_subframe
+    try:
+        yield
+    finally:
+        scene.frame_set(frame, subframe=subframe)
+
+
+def set_time(scene: bpy.types.Scene, time: float) -> None:
+    """Evaluate `scene` at `time` in frames, sub-frames included; also switches cameras bound to markers.
+
+    Only `frame_set` gives right poses: assigning `frame_current` leaves rigs a few millimetres off.
+    """
+    frame = int(np.floor(time))
+    scene.frame_set(frame, subframe=time - frame)
+
+
+def camera_now(view: View) -> bpy.types.Object:
+    """The camera at the scene's current time. Raises `BadInput` when there is none."""
+    if not (camera := view.camera or view.scene.camera):
+        raise BadInput(f"the scene {view.scene.name!r} has no camera at frame {view.scene.frame_current}; add one")
+    return camera
+
+
+def layer(view: View) -> bpy.types.ViewLayer:
+    """The first view layer that the rig is in. Raises `BadInput` when it is in none."""
+    for candidate in view.scene.view_layers:
+        if view.rig.name in candidate.objects:
+            return candidate
+    raise BadInput(f"the rig {view.rig.name!r} is in no view layer of {view.scene.name!r}; include its collection")
+
+
+def depsgraph(view: View) -> bpy.types.Depsgraph:
+    """The evaluated scene. `context.evaluated_depsgraph_get()` would be the window's scene, not the rig's."""
+    return layer(view).depsgraph
+
+
+def keypoints(view: View, times: Sequence[float]) -> Iterator[np.ndarray]:
+    """The keypoints at each of `times`: float32 [133, 3] of x, y in plate pixels (y down) and confidence 0–1.
+
+    Outside the plate the confidence is 0 and the coordinates stay; behind the camera they are NaN.
+    """
+    binding = bind(view.rig)
+    with time_kept(view.scene):
+        for time in times:
+            set_time(view.scene, time)
+            yield _see(view, binding)
+
+
+def _see(view: View, binding: anatomy.Binding) -> np.ndarray:
+    graph = depsgraph(view)
+    rig = view.rig.evaluated_get(graph)
+    bones = np.array([rig.pose.bones[name].matrix for name in binding.bones])
+    world = np.array(rig.matrix_world) @ bones[binding.index]
+    points = np.einsum("kij,kj->ki", world, binding.local)
+    x, y, depth = project(view, camera_now(view), points).T
+    seen = (x >= 0) & (x <= view.width) & (y >= 0) & (y <= view.height) & (depth > 0)
+    result = np.stack([x, y, np.where(seen, binding.confidence, 0.0)], axis=1)
+    result[~(depth > 0), :2] = np.nan
+    assert result.shape == (KEYPOINTS, 3)
+    return result.astype(np.float32)
+
+
+def project(view: View, camera: bpy.types.Object, points: np.ndarray) -> np.ndarray:
+    """World `points` [n, 4] to [n, 3]: x, y in plate pixels (y down, first centre at 0.5) and depth (> 0 in front)."""
+    seer = camera.evaluated_get(depsgraph(view))
+    local = points @ np.array(seer.matrix_world.normalized().inverted()).T
+    clip = local @ projection(view, camera).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x, y = (clip[:, :2] / clip[:, 3:]).T
+    return np.stack([(x + 1) / 2 * view.width, (1 - y) / 2 * view.height, -local[:, 2]], axis=1)
+
+
+def projection(view: View, camera: bpy.types.Object) -> np.ndarray:
+    """4×4 matrix of the camera at the scene's current time, as OpenGL has it."""
+    graph, render = depsgraph(view), view.scene.render
+    seer = camera.evaluated_get(graph)
+    matrix = seer.calc_matrix_camera(
+        graph, x=view.width, y=view.height, scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y
+    )
+    return np.array(matrix)
