@@ -1,0 +1,346 @@
+"""Conditions → denoise → decode, segment by segment, as one generator of events. Knows no HTTP and no folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wan_animate_blender.wire import BadInput, Mode, Settings, TryElsewhere
+
+from . import conditions
+from .conditions import Mask, Picture
+from .model.clip import CLIPVision
+from .model.t5 import T5Encoder
+from .model.transformer import Constants, Transformer
+from .model.vae import VAE
+from .preview import Preview
+from .sampling import noise_levels, solve, timestep
+from .segments import Span, plan, segment_seed
+
+PROMPT = "视频中的人在做动作"
+"""The text that the released model was trained with ("the person in the video is moving")."""
+
+NEGATIVE_PROMPT = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，"
+    "JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，"
+    "手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+"""What guidance leads away from; the released default of the whole Wan family."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """Networks with their weights, ready to run on one device."""
+
+    name: str
+    area: int
+    """Pixels of a generated frame (width times height) when the settings leave it open."""
+    transformer: Transformer
+    vae: VAE
+    text: T5Encoder
+    clip: CLIPVision
+    tokenizer: Callable[[str], list[int]]
+    """Ids of a prompt with its end mark, no more than the text encoder takes."""
+    device: torch.device
+    dtype: torch.dtype
+    files: dict[str, str]
+    """Name and SHA-256 of every file that the networks depend on."""
+    notes: tuple[str, ...] = ()
+    """What a person must know about pictures made with it."""
+
+
+class Signals(Protocol):
+    """What drives one shot, at the model's size. Frames count from 0."""
+
+    @property
+    def mode(self) -> Mode: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def digest(self) -> str:
+        """Changes whenever any picture below does."""
+        ...
+
+    def reference(self) -> Picture:
+        """The character, letterboxed to [height, width, 3]."""
+        ...
+
+    def pose(self, i: int) -> Picture: ...
+    def face(self, i: int) -> Picture:
+        """512×512; black where no expression is given."""
+        ...
+
+    def plate(self, i: int) -> Picture: ...
+    def mask(self, i: int) -> Mask:
+        """Replace mode only."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class StoredSegment:
+    """A finished segment, as it is kept for resuming."""
+
+    frames: NDArray[np.float16]
+    """Those that it delivers, [n, H, W, 3], 0..1."""
+    tail: NDArray[np.float32]
+    """The last ones again for the hand-over, [3, overlap or fewer, H, W], −1..1, never through fewer bits."""
+
+
+class Store(Protocol):
+    """Where finished segments are kept between renders."""
+
+    def get(self, key: str) -> StoredSegment | None: ...
+    def put(self, key: str, segment: StoredSegment) -> None: ...
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """Everything that a segment is generated from has been computed."""
+
+    segment: int
+    segments: int
+
+
+@dataclass(frozen=True, eq=False)
+class Stepped:
+    """One denoising step of `steps` is done; `step` counts from 1."""
+
+    segment: int
+    segments: int
+    step: int
+    steps: int
+    preview: Picture
+    """[h, w, 3], a rough guess at the segment's middle."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A segment is finished and stored, or was found in the store."""
+
+    segment: int
+    segments: int
+    first: int
+    """The shot's frame, from 0, that `frames` begin with."""
+    frames: NDArray[np.float16]
+    seed: int
+    key: str
+    reused: bool = field(kw_only=True)
+
+
+Event = Conditioned | Stepped | Decoded
+
+
+@torch.inference_mode()
+def generate(
+    model: Model, signals: Signals, settings: Settings, store: Store, check: Callable[[], None]
+) -> Iterator[Event]:
+    """Render a shot. The frames of all `Decoded` events together are the shot's, in order.
+
+    Segments that `store` has are not computed again. `check` is called between transformer blocks and between
+    autoencoder chunks, and stops the render by raising. Raises `BadInput` for a size that the model cannot make,
+    `TryElsewhere` when the device's memory is exhausted.
+    """
+    if signals.width % 16 or signals.height % 16:
+        raise BadInput(f"the size {signals.width}×{signals.height} cannot be generated; give multiples of 16")
+    spans = plan(signals.frames, settings.segment, settings.overlap, settings.plan)
+    shot = ShotRender(model, signals, settings, check, len(spans))
+    tail, key = None, ""
+    try:
+        for span in spans:
+            key = segment_key(model, signals, settings, span, key)
+            found = store.get(key)
+            segment = found or (yield from shot.segment(span, tail))
+            if not found:
+                store.put(key, segment)
+            tail = segment.tail
+            seed = segment_seed(settings.seed, span.index)
+            first = span.keep.start
+            yield Decoded(span.index, len(spans), first, segment.frames, seed, key, reused=found is not None)
+    except torch.OutOfMemoryError as error:
+        raise TryElsewhere(
+            f"{signals.width}×{signals.height} with segments of {spans[0].length} frames does not fit into the memory "
+            f"of {model.device}; choose a smaller area, shorter segments or a larger device"
+        ) from error
+
+
+def segment_key(model: Model, signals: Signals, settings: Settings, span: Span, predecessor: str) -> str:
+    """SHA-256 over everything that a segment's numbers depend on, the segment before it included."""
+    facts = {
+        "signals": signals.digest,
+        "settings": settings.to_json(),
+        "span": [span.index, span.first, span.length, span.keep.start, span.keep.stop],
+        "model": {"name": model.name, "files": model.files},
+        "software": {"torch": torch.__version__, "code": _code_digest()},
+        "execution": [str(model.dtype), _device_name(model.device), torch.get_num_threads()],
+        "predecessor": predecessor,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _code_digest() -> str:
+    """SHA-256 over the server's code: other arithmetic must never find the segments of this one."""
+    folder = Path(__file__).parent
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
+    return hashlib.sha256(b"\0".join(name.encode() + (folder / name).read_bytes() for name in files)).hexdigest()
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
+
+
+@dataclass(frozen=True, eq=False)
+class ShotRender:
+    """One shot with one model. What its segments share is computed once, and only when a segment needs it."""
+
+    model: Model
+    signals: Signals
+    settings: Settings
+    check: Callable[[], None]
+    segments: int
+
+    def segment(self, span: Span, tail: NDArray[np.float32] | None) -> Generator[Event, None, StoredSegment]:
+        """Render one segment, given the `tail` of the one before it: the same bits alone or in sequence."""
+        branches = self._constants(span, tail)
+        yield Conditioned(span.index, self.segments)
+        latents = yield from self._denoise(span, branches)
+        return self._decode(span, latents)
+
+    @cached_property
+    def prompts(self) -> tuple[Tensor, ...]:
+        """Encoded text of the prompt and, under guidance, of the negative one."""
+        prompt = PROMPT if self.settings.prompt is None else self.settings.prompt
+        return tuple(map(self._text, [prompt, NEGATIVE_PROMPT] if self.guided else [prompt]))
+
+    def _text(self, prompt: str) -> Tensor:
+        self.check()
+        ids = torch.tensor([self.model.tokenizer(prompt)], device=self.model.device)
+        features: Tensor = self.model.text(ids, torch.ones_like(ids))
+        return features
+
+    @cached_property
+    def reference(self) -> Tensor:
+        """The letterboxed character as pixels [1, 3, 1, H, W]."""
+        return conditions.pixels([self.signals.reference()])
+
+    @cached_property
+    def reference_latent(self) -> Tensor:
+        return self._encode(self.reference)
+
+    @cached_property
+    def image(self) -> Tensor:
+        """The character as CLIP's tokens."""
+        self.check()
+        seen = conditions.clip_pixels(self.reference, self.model.clip.config.size)
+        tokens: Tensor = self.model.clip(seen.to(self.model.device))
+        return tokens
+
+    @cached_property
+    def preview(self) -> Preview:
+        return Preview.fitted(self.reference_latent, self.reference)
+
+    @property
+    def guided(self) -> bool:
+        return self.settings.guidance > 1
+
+    def _constants(self, span: Span, tail: NDArray[np.float32] | None) -> tuple[Constants, ...]:
+        """What the transformer knows in every step: one set, and under guidance a second one to lead away from."""
+        transformer, signals = self.model.transformer, self.signals
+        frames = span.indices(signals.frames)
+        pose = self._encode(conditions.pixels(map(signals.pose, frames)))
+        known = self._known(frames, tail)
+        faces = conditions.faces(map(signals.face, frames), transformer.config.motion.size).to(self.model.device)
+        text, *negative = self.prompts
+        self.check()
+        wanted = transformer.constants(text, self.image, faces, pose, known)
+        if not negative:
+            return (wanted,)
+        # Guidance leads away from the negative prompt with no face at all; everything else is the same.
+        blank = transformer.face_keys(torch.full_like(faces, -1))
+        return wanted, replace(wanted, text=transformer.text_keys(negative[0]), face=blank)
+
+    def _known(self, frames: list[int], tail: NDArray[np.float32] | None) -> Tensor:
+        """Reference, plate and the frames handed over by the segment before: [1, 20, t + 1, h, w]."""
+        signals, stride = self.signals, self.model.vae.config.stride
+        if signals.mode is Mode.REPLACE:
+            masks = conditions.mask_video(map(signals.mask, frames))
+            video = conditions.plate_video(map(signals.plate, frames), masks)
+        else:
+            masks = torch.ones(len(frames), signals.height, signals.width)
+            video = conditions.blank_video(*masks.shape)
+        known = conditions.known_cells(masks, stride)
+        if tail is not None:
+            overlap = tail.shape[1]
+            known[:overlap] = 1
+            video[0, :, :overlap] = torch.from_numpy(tail)
+        return conditions.with_reference(self.reference_latent, conditions.pack(known), self._encode(video))
+
+    def _denoise(self, span: Span, branches: tuple[Constants, ...]) -> Generator[Event, None, Tensor]:
+        def velocity(x: Tensor, sigma: float) -> Tensor:
+            told = torch.tensor([float(timestep(sigma))], device=x.device)
+            with self._checked():
+                answers: list[Tensor] = [self.model.transformer(x, told, branch) for branch in branches]
+            if len(answers) == 1:
+                return answers[0]
+            wanted, unwanted = answers
+            return unwanted + self.settings.guidance * (wanted - unwanted)
+
+        steps = self.settings.steps
+        levels = noise_levels(self.settings.solver, steps)
+        for step in solve(self.settings.solver, velocity, self._noise(span), levels):
+            middle = step.estimate[0, :, step.estimate.shape[2] // 2]
+            yield Stepped(span.index, self.segments, step.index + 1, steps, self.preview(middle))
+            latents = step.sample
+        return latents
+
+    def _noise(self, span: Span) -> Tensor:
+        """[1, 16, t + 1, h, w], drawn on the CPU so that a seed means the same on every device."""
+        generator = torch.Generator().manual_seed(segment_seed(self.settings.seed, span.index))
+        _, channels, _, height, width = self.reference_latent.shape
+        shape = (1, channels, (span.length - 1) // 4 + 2, height, width)
+        return torch.randn(shape, generator=generator).to(self.model.device)
+
+    def _encode(self, video: Tensor) -> Tensor:
+        """Pixels [1, 3, T, H, W] → latents [1, 16, t, h, w]."""
+        return torch.cat(list(self._watched(self.model.vae.encode_stream(video))), 2)
+
+    def _decode(self, span: Span, latents: Tensor) -> StoredSegment:
+        """The frames that the span delivers; the reference's slot, latent frame 0, is thrown away."""
+        chunks = self._watched(self.model.vae.decode_stream(latents[:, :, 1:]))
+        video = torch.cat([chunk[0].float().clamp(-1, 1).cpu() for chunk in chunks], 1)
+        start, stop = span.keep.start - span.first, span.keep.stop - span.first
+        frames = ((video[:, start:stop] + 1) / 2).permute(1, 2, 3, 0).half()
+        tail = video[:, max(stop - self.settings.overlap, 0) : stop]
+        return StoredSegment(frames.contiguous().numpy(), tail.contiguous().numpy())
+
+    def _watched(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        for chunk in chunks:
+            self.check()
+            yield chunk
+
+    @contextmanager
+    def _checked(self) -> Iterator[None]:
+        """Call `check` before every transformer block that runs inside."""
+        hooks = [block.register_forward_pre_hook(lambda *_: self.check()) for block in self.model.transformer.blocks]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
