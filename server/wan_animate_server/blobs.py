@@ -1,0 +1,75 @@
+"""Uploaded files by their SHA-256: resumable, checked, never half of one. Knows neither jobs nor HTTP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wan_animate_blender.wire import FileEntry, sha256_file
+
+LIMIT = 4 << 30
+"""Bytes of one blob at most: a float EXR frame of 16k pixels is below, nothing in a shot folder is larger."""
+
+
+class UploadError(Exception):
+    """An upload that cannot be accepted; `reason` is a word for programs, the text a sentence."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """The blobs below `folder`."""
+
+    folder: Path
+
+    def path(self, sha256: str) -> Path:
+        return self.folder / sha256[:2] / sha256
+
+    def has(self, sha256: str) -> bool:
+        return self.path(sha256).is_file()
+
+    def offset(self, sha256: str) -> int:
+        """Bytes of an unfinished upload that are here."""
+        part = self._part(sha256)
+        return part.stat().st_size if part.exists() else 0
+
+    def missing(self, files: Iterable[FileEntry]) -> tuple[str, ...]:
+        """Those of `files` that must be uploaded, each once."""
+        return tuple(sorted({entry.sha256 for entry in files if not self.has(entry.sha256)}))
+
+    def begin(self, sha256: str, start: int) -> None:
+        """Make ready to append at byte `start`; 0 begins anew. Raises `UploadError` ("wrong-offset")."""
+        part = self._part(sha256)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if start == 0:
+            part.write_bytes(b"")
+        elif start != self.offset(sha256):
+            raise UploadError("wrong-offset", f"the upload goes on at byte {self.offset(sha256)}, not at {start}")
+
+    def append(self, sha256: str, data: bytes) -> None:
+        """Keep the next bytes, also when the upload breaks off after them. Raises `UploadError` ("too-large")."""
+        if self.offset(sha256) + len(data) > LIMIT:
+            self._part(sha256).unlink()
+            raise UploadError("too-large", f"the file has more than {LIMIT} bytes, which no file of a shot has")
+        with self._part(sha256).open("ab") as file:
+            file.write(data)
+
+    def finish(self, sha256: str) -> None:
+        """Check the upload and give it its name. Raises `UploadError` ("wrong-hash") and keeps nothing then."""
+        part = self._part(sha256)
+        given = sha256_file(part)
+        if given != sha256:
+            part.unlink()
+            raise UploadError("wrong-hash", f"what arrived has the SHA-256 {given}, expected {sha256}; send it again")
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        self.path(sha256).parent.mkdir(parents=True, exist_ok=True)
+        part.replace(self.path(sha256))
+
+    def _part(self, sha256: str) -> Path:
+        return self.folder / "incoming" / f"{sha256}.part"

@@ -1,0 +1,80 @@
+"""Folders that several processes may want: whose one is, and what a full disk says. Knows no content."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from wan_animate_blender.wire import OWNER_FILE, BadInput, owner, write_atomically
+
+_HEIR = ".heir-"
+
+
+def take_over(folder: Path) -> bool:
+    """Become the owner in place of a dead one. Of several processes that try, one succeeds."""
+    try:
+        record = (folder / OWNER_FILE).read_bytes()
+        if not _is_stale(record):
+            return False
+        # Whoever makes the folder named after the dead owner's record inherits; makes are atomic everywhere.
+        (folder / f"{_HEIR}{hashlib.sha256(record).hexdigest()[:16]}").mkdir()
+        write_atomically(folder / OWNER_FILE, json.dumps(owner()).encode())
+    except OSError:  # no owner, another heir, or a folder that is not ours to write: all mean a new version
+        return False
+    return True
+
+
+def disown(folder: Path) -> None:
+    """The folder is finished and nobody's any more."""
+    (folder / OWNER_FILE).unlink(missing_ok=True)
+    for heir in folder.glob(f"{_HEIR}*"):
+        heir.rmdir()
+
+
+def is_orphan(folder: Path) -> bool:
+    """Whether the owner of `folder` has certainly ended."""
+    try:
+        return _is_stale((folder / OWNER_FILE).read_bytes())
+    except FileNotFoundError:
+        return False
+
+
+def _is_stale(record: bytes) -> bool:
+    """Whether the process of an owner record has certainly ended."""
+    try:
+        theirs = json.loads(record)
+        host, boot, pid = theirs["host"], theirs["boot"], int(theirs["pid"])
+    except (ValueError, TypeError, KeyError):
+        return False
+    ours = owner()
+    if host != ours["host"]:
+        return False  # nobody can tell from here
+    return bool(boot != ours["boot"]) or not _is_alive(pid)
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name != "posix":
+        return True  # os.kill would end it there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what a full or forbidden disk says into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(
+            f"cannot write to {folder} ({error.strerror or error}); make room there or choose a folder that you may "
+            "write to, finished segments are kept"
+        ) from error

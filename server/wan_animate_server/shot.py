@@ -1,0 +1,192 @@
+"""Shot folders, checked completely before a model is spent on them. Knows neither models nor HTTP."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wan_animate_blender.wire import (
+    FACE_SIZE,
+    KEYPOINTS,
+    POSE_FILE,
+    SHOT_FILE,
+    BadInput,
+    Encoding,
+    FaceSource,
+    FileEntry,
+    Mode,
+    Shot,
+    sha256_file,
+)
+
+from .video import Picture, read_character, read_grey, read_picture, to_8bit
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND\xaeB`\x82"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedShot:
+    """A shot whose files are all there and unchanged. Pictures are read when asked for, by index from 0."""
+
+    folder: Path
+    shot: Shot
+    keypoints: Floats
+    """[N, 133, 3]: x, y in plate pixels, confidence 0 to 1; NaN where a point lies behind the camera."""
+    face_box: Floats
+    """[N, 4]: x0, y0, x1, y1 in plate pixels; NaN where none was exported."""
+    character: Pixels
+    """[H, W, 3] RGB, as the user chose it."""
+    sequences: dict[str, tuple[str, ...]]
+    """Paths of the frames of "plate", "matte", "region", "face"; empty where the shot has none."""
+
+    def plate(self, i: int) -> Pixels:
+        """RGB [H, W, 3] in the raster's size, 8 bit. Raises `BadInput` where the picture cannot be decoded."""
+        return to_8bit(self.stored_plate(i))
+
+    def stored_plate(self, i: int) -> Picture:
+        """The same with the bits that the file has: uint8 or uint16."""
+        return self._checked("plate", i, read_picture(self._path("plate", i)))
+
+    def matte(self, i: int) -> Pixels:
+        """Grey [H, W] in the raster's size, 8 bit, white = the person to remove. Raises `BadInput`."""
+        return self._checked("matte", i, to_8bit(read_grey(self._path("matte", i))))
+
+    def face(self, i: int) -> Pixels:
+        """RGB [512, 512, 3], 8 bit. Raises `BadInput`."""
+        return self._checked("face", i, to_8bit(read_picture(self._path("face", i))))
+
+    def _path(self, layer: str, i: int) -> Path:
+        return self.folder / self.sequences[layer][i]
+
+    def _checked(self, layer: str, i: int, picture: Picture) -> Picture:
+        _expect_size(self.sequences[layer][i], picture.shape[1::-1], picture_size(self.shot, layer))
+        return picture
+
+
+def picture_size(shot: Shot, layer: str) -> tuple[int, int]:
+    """Width and height of the pictures of `layer`."""
+    return (FACE_SIZE, FACE_SIZE) if layer == "face" else (shot.raster.width, shot.raster.height)
+
+
+def load(folder: Path) -> LoadedShot:
+    """Read and check the shot in `folder`. Raises `BadInput` with a sentence about the first thing that is wrong."""
+    shot = read(folder)
+    check_layers(shot)
+    for path, entry in shot.files.items():
+        _check_file(folder, path, entry)
+    sequences = {layer: tuple(shot.sequence(layer)) for layer in ("plate", "matte", "region", "face")}
+    for layer, paths in sequences.items():
+        for path in paths:
+            _check_png(folder, path, picture_size(shot, layer))
+    keypoints, face_box = _read_pose(folder, shot)
+    return LoadedShot(folder, shot, keypoints, face_box, read_character(folder / shot.character), sequences)
+
+
+def read(folder: Path) -> Shot:
+    """`shot.json` of `folder`. Raises `BadInput`."""
+    try:
+        return Shot.loads((folder / SHOT_FILE).read_bytes())
+    except OSError as error:
+        raise BadInput(
+            f"{folder} has no readable {SHOT_FILE} ({error.strerror}); give the folder of an export, such as SH010/e001"
+        ) from error
+
+
+def check_layers(shot: Shot) -> None:
+    """Raise `BadInput` when `shot` does not list what its mode and its face source need, without reading any file."""
+    if shot.colour.encoding is Encoding.LINEAR:
+        raise BadInput(
+            f"the plate of {shot.name} is scene-linear, this server reads display-encoded PNG; "
+            "export the shot with a display-encoded plate"
+        )
+    for layer, reason in _needed_layers(shot).items():
+        if not shot.sequence(layer):
+            raise BadInput(
+                f"the shot {shot.name} has no {layer} frames, {reason} needs one for each of its {len(shot.frames)} "
+                f"frames; choose where the {layer} comes from and export again"
+            )
+    for path in (POSE_FILE, shot.character):
+        if path not in shot.files:
+            raise BadInput(f"the shot {shot.name} does not list {path}, every shot needs it; export the shot again")
+
+
+def _needed_layers(shot: Shot) -> dict[str, str]:
+    needed = {"plate": "replace mode", "matte": "replace mode"} if shot.mode is Mode.REPLACE else {}
+    if shot.face is FaceSource.RIG:
+        needed["face"] = "an expression from the rig"
+    if shot.face is FaceSource.PLATE:
+        needed.setdefault("plate", "an expression from the plate")
+    return needed
+
+
+def _check_file(folder: Path, path: str, entry: FileEntry) -> None:
+    try:
+        size = (folder / path).stat().st_size
+        if size != entry.size:
+            raise BadInput(
+                f"{path} of the shot {folder} has {size} bytes, {entry.size} were exported; "
+                "it was cut off on its way, copy or export the shot again"
+            )
+        if sha256_file(folder / path) != entry.sha256:
+            raise BadInput(f"{path} of the shot {folder} is not the file that was exported; export the shot again")
+    except OSError as error:
+        raise BadInput(
+            f"{path} of the shot {folder} cannot be read ({error.strerror}); copy or export the shot again"
+        ) from error
+
+
+def _check_png(folder: Path, path: str, size: tuple[int, int]) -> None:
+    """Find a PNG that was already truncated or of another size when it was exported, without decoding it."""
+    with (folder / path).open("rb") as file:
+        head = file.read(24)
+        if not head.startswith(_PNG_START) or len(head) < 24:
+            raise BadInput(f"{path} of the shot {folder} is not a PNG picture; export the shot again")
+        file.seek(-min(12, (folder / path).stat().st_size), 2)
+        if not file.read().endswith(_PNG_END):
+            raise BadInput(f"{path} of the shot {folder} ends in its middle; render that frame and export again")
+    _expect_size(path, struct.unpack(">II", head[16:24]), size)
+
+
+def _expect_size(path: str, given: tuple[int, ...], expected: tuple[int, int]) -> None:
+    if tuple(given) != expected:
+        raise BadInput(
+            f"{path} is {given[0]}×{given[1]} pixels, expected {expected[0]}×{expected[1]}; export the shot again"
+        )
+
+
+def _read_pose(folder: Path, shot: Shot) -> tuple[Floats, Floats]:
+    try:
+        with np.load(folder / POSE_FILE, allow_pickle=False) as arrays:
+            keypoints = np.asarray(arrays["keypoints"], np.float32)
+            boxes = np.asarray(arrays["face_box"], np.float32) if "face_box" in arrays else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise BadInput(
+            f"{POSE_FILE} of the shot {folder} cannot be read ({error}); expected the array 'keypoints', export again"
+        ) from error
+    frames = len(shot.frames)
+    face_box = np.full((frames, 4), np.nan, np.float32) if boxes is None else boxes
+    _expect_shape("keypoints", keypoints, (frames, KEYPOINTS, 3), "poses")
+    _expect_shape("face_box", face_box, (frames, 4), "face boxes")
+    confidence = keypoints[..., 2]
+    if not ((confidence >= 0) & (confidence <= 1)).all() or np.isnan(keypoints[confidence > 0]).any():
+        raise BadInput(
+            f"{POSE_FILE} of the shot {folder} has a confidence outside 0 to 1, or a point without a place that "
+            "claims to be seen; export the shot again"
+        )
+    return keypoints, face_box
+
+
+def _expect_shape(name: str, array: Floats, expected: tuple[int, ...], what: str) -> None:
+    if array.ndim == len(expected) and array.shape[1:] == expected[1:] and len(array) != expected[0]:
+        raise BadInput(f"{POSE_FILE} has {len(array)} {what}, the shot has {expected[0]} frames; export the shot again")
+    if array.shape != expected:
+        raise BadInput(f"{name} in {POSE_FILE} has the shape {array.shape}, expected {expected}; export the shot again")

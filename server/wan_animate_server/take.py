@@ -1,0 +1,107 @@
+"""Take folders: what a render leaves behind, at every moment true. Knows neither models nor HTTP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wan_animate_blender.wire import (
+    TAKE_FILE,
+    TAKE_PREFIX,
+    Mode,
+    Shot,
+    Take,
+    TakeState,
+    WireError,
+    claim_version,
+    file_entry,
+    version_name,
+    versions,
+    write_atomically,
+)
+
+from .ownership import disown, take_over, writing
+
+log = logging.getLogger(__name__)
+
+PREVIEW_FILE = ".preview.png"
+"""The newest look at what the model is making; hidden, because it is no part of the take."""
+
+LAYERS = {Mode.REPLACE: ("character", "matte", "comp"), Mode.ANIMATE: ("generated",)}
+"""The pictures of a take; the last one is what its preview shows."""
+
+
+class TakeFolder:
+    """One take while it is made. `take.json` lists at every moment only what is there and complete."""
+
+    def __init__(self, folder: Path, take: Take) -> None:
+        self.folder = folder
+        self.take = take
+
+    @classmethod
+    def claim(cls, takes: Path, shot: Shot, width: int, height: int) -> TakeFolder:
+        """The next version below `takes`, or the newest one when it is the interrupted take of the same export.
+
+        Raises `BadInput` when `takes` cannot be written.
+        """
+        folder = _unfinished(takes, shot) or claim_version(takes, TAKE_PREFIX)
+        take = Take(
+            shot=shot.name, strip=shot.strip, version=int(folder.name.removeprefix(TAKE_PREFIX)), export=shot.hash,
+            state=TakeState.PARTIAL, mode=shot.mode, first=shot.numbers[0], last=shot.numbers[-1],
+            cut_in=shot.cut_in, cut_out=shot.cut_out, fps=shot.fps, width=width, height=height,
+            layers=LAYERS[shot.mode], files={}, settings=shot.settings,
+        )  # fmt: skip
+        made = cls(folder, take)
+        with writing(folder):
+            for layer in take.layers:
+                (folder / layer).mkdir(exist_ok=True)
+        made.note()
+        return made
+
+    def note(self, files: Iterable[str] = (), **changes: Any) -> None:
+        """List `files`, which are complete, change fields of the take, and write `take.json`."""
+        with writing(self.folder):
+            listed = self.take.files | {path: file_entry(self.folder / path) for path in files}
+            self.take = replace(self.take, files=listed, **changes)
+            write_atomically(self.folder / TAKE_FILE, self.take.dumps().encode())
+
+    def complete(self, files: Iterable[str], **changes: Any) -> None:
+        """The last call: the take is whole, and nobody's any more."""
+        (self.folder / PREVIEW_FILE).unlink(missing_ok=True)
+        self.note(files, state=TakeState.COMPLETE, **changes)
+        disown(self.folder)
+
+
+def read_take(folder: Path) -> Take | None:
+    """`take.json` of `folder`; None when there is none that this version understands."""
+    try:
+        return Take.loads((folder / TAKE_FILE).read_bytes())
+    except (OSError, WireError):
+        return None
+
+
+def newest_take(takes: Path) -> Path | None:
+    """The folder of the highest version below `takes`."""
+    numbers = versions(takes, TAKE_PREFIX)
+    return takes / version_name(TAKE_PREFIX, numbers[-1]) if numbers else None
+
+
+def _unfinished(takes: Path, shot: Shot) -> Path | None:
+    """The newest take when it is a partial one of this very export whose maker is gone; it is ours from then on."""
+    folder = newest_take(takes)
+    take = folder and read_take(folder)
+    if not folder or not take or take.state is not TakeState.PARTIAL or take.export != shot.hash:
+        return None
+    if not take_over(folder):
+        return None
+    _remove_parts(folder)
+    return folder
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove what a killed process left unfinished in a folder that is ours."""
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)

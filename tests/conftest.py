@@ -1,0 +1,116 @@
+"""Shot folders as Blender exports them, small, for every test that needs one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from wan_animate_blender.wire import (
+    FIRST_FRAME,
+    POSE_FILE,
+    SHOT_FILE,
+    FrameRow,
+    Mode,
+    Raster,
+    RasterKind,
+    Settings,
+    Shot,
+    frame_name,
+    list_files,
+)
+
+WIDTH, HEIGHT = 64, 48
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make_shot(tmp_path: Path) -> Make:
+    """`make_shot(frames=13, mode=Mode.REPLACE, root=…, **changes)` writes a complete export and returns its folder."""
+
+    def make(
+        frames: int = 13, mode: Mode = Mode.REPLACE, root: Path = tmp_path, settings: Settings = QUICK, **changes: Any
+    ) -> Path:
+        folder = root / "SH010" / "e001"
+        _write_pictures(folder, frames)
+        rows = tuple(
+            FrameRow(shot=FIRST_FRAME + i, timeline=i + 10.0, source=float(i), rig=1.0 + i) for i in range(frames)
+        )
+        shot = Shot(
+            name="SH010", strip="strip-1", mode=mode, frames=rows, cut_in=rows[0].shot, cut_out=rows[-1].shot,
+            fps=Fraction(24), raster=Raster(kind=RasterKind.SOURCE, width=WIDTH, height=HEIGHT),
+            settings=settings, files=list_files(folder),
+        )  # fmt: skip
+        write_shot(folder, replace(shot, **changes))
+        return folder
+
+    return make
+
+
+QUICK = Settings(steps=2, segment=9, overlap=5, area=WIDTH * HEIGHT, seed=7)
+"""Two steps and segments of nine frames: 13 frames are two segments, 17 are three."""
+
+
+@pytest.fixture
+def shot(make_shot: Make) -> Shot:
+    """The message of a complete export in replace mode."""
+    return Shot.loads((make_shot() / SHOT_FILE).read_bytes())
+
+
+def write_shot(folder: Path, shot: Shot) -> None:
+    (folder / SHOT_FILE).write_text(shot.dumps(), encoding="utf-8")
+
+
+@pytest.fixture
+def relist() -> Callable[[Path], None]:
+    """`relist(folder)` lists the files anew, as an export that was damaged from the start would have."""
+
+    def relist(folder: Path) -> None:
+        data = json.loads((folder / SHOT_FILE).read_text(encoding="utf-8"))
+        data["files"] = {path: entry.to_json() for path, entry in list_files(folder, {SHOT_FILE}).items()}
+        (folder / SHOT_FILE).write_text(json.dumps(data), encoding="utf-8")
+
+    return relist
+
+
+def _write_pictures(folder: Path, frames: int) -> None:
+    """A body that walks to the right before a gradient with grain, its matte, its pose and a character."""
+    random = np.random.default_rng(1)
+    gradient = np.linspace(40, 200, WIDTH, dtype=np.float32)[None, :, None].repeat(HEIGHT, 0).repeat(3, 2)
+    poses = np.zeros((frames, 133, 3), np.float32)
+    for layer in ("plate", "matte"):
+        (folder / layer).mkdir(parents=True)
+    for i in range(frames):
+        left = 12 + i
+        plate = (gradient + random.normal(0, 4, gradient.shape)).clip(0, 255).astype(np.uint8)
+        matte = np.zeros((HEIGHT, WIDTH), np.uint8)
+        cv2.rectangle(matte, (left, 8), (left + 14, 42), 255, -1)
+        plate[matte > 0] = (60, 90, 160)
+        name = frame_name(FIRST_FRAME + i, "png")
+        cv2.imwrite(str(folder / "plate" / name), plate)
+        cv2.imwrite(str(folder / "matte" / name), matte)
+        poses[i] = _pose(left + 7.0)
+    np.savez(folder / POSE_FILE, keypoints=poses, face_box=np.tile(np.float32([20, 8, 34, 20]), (frames, 1)))
+    character = np.full((80, 60, 3), 30, np.uint8)
+    cv2.ellipse(character, (30, 40), (15, 34), 0, 0, 360, (40, 200, 90), -1)
+    cv2.imwrite(str(folder / "character.png"), character)
+
+
+def _pose(middle: float) -> np.ndarray[Any, Any]:
+    """A standing figure: body, feet, face and hands of 133 points around the column `middle`."""
+    body = [(0, 12), (1, 11), (-1, 11), (2, 12), (-2, 12), (5, 17), (-5, 17), (6, 23), (-6, 23), (6, 28), (-6, 28),
+            (3, 28), (-3, 28), (3, 35), (-3, 35), (3, 41), (-3, 41)]  # fmt: skip
+    feet = [(5, 42), (4, 42), (2, 42), (-5, 42), (-4, 42), (-2, 42)]
+    turn = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+    face = np.stack((3 * np.cos(turn), 12 + 4 * np.sin(turn)), 1)
+    hands = [(side * (6 + k % 3), 28 + k / 7) for side in (1, -1) for k in range(21)]
+    points = np.concatenate((body, feet, face, hands)).astype(np.float32) + np.float32([middle, 0.5])
+    return np.concatenate((points, np.ones((133, 1), np.float32)), 1)
