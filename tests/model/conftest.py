@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,13 @@ Weights = Mapping[str, Tensor]
 
 
 @pytest.fixture(autouse=True)
-def seed() -> None:
+def repeatable() -> Iterator[None]:
+    """A fixed seed, and one thread: these networks are small, and waiting threads slow each other on a busy machine."""
+    threads = torch.get_num_threads()
     torch.manual_seed(7)
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
