@@ -16,9 +16,11 @@ def character(generated: npt.NDArray[np.floating], alpha: Picture) -> Picture:
 
     Black where nothing of it shows, so that a take does not carry pixels that nobody may use.
     """
-    colour = np.rint(np.clip(generated, 0, 1).astype(np.float32) * 255).astype(np.uint8)
-    colour[alpha == 0] = 0
-    return np.dstack([colour, alpha])
+    shown = alpha > 0
+    layer = np.zeros((*alpha.shape, 4), np.uint8)
+    layer[shown, :3] = np.rint(np.clip(generated[shown].astype(np.float32), 0, 1) * 255)
+    layer[..., 3] = alpha
+    return layer
 
 
 def comp(plate: Picture, character: Picture) -> Picture:
@@ -28,6 +30,9 @@ def comp(plate: Picture, character: Picture) -> Picture:
     plate's samples come back bit for bit; where it is 255 the character's.
     """
     depth = np.iinfo(plate.dtype).max // 255
-    alpha = character[..., 3:].astype(np.uint32)
-    mixed = plate * (255 - alpha) + character[..., :3] * (alpha * depth)
-    return ((mixed + 127) // 255).astype(plate.dtype)
+    shown = character[..., 3] > 0
+    alpha = character[shown, 3:].astype(np.uint32)
+    mixed = plate[shown] * (255 - alpha) + character[shown, :3] * (alpha * depth)
+    result = plate.copy()
+    result[shown] = (mixed + 127) // 255
+    return result

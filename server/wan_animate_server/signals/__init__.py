@@ -21,7 +21,7 @@ from .. import region as regions
 from ..video import Picture, read_grey, to_8bit
 from . import face, hull, pose
 
-# Frames kept of each picture: the pipeline asks for one frame's mask and alpha in turn, never for far ones.
+# Mask and alpha of one frame need the same region and matte; a whole segment of them would be gigabytes at 4K.
 _KEPT = 8
 
 
