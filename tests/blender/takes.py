@@ -1,0 +1,70 @@
+"""Exports and takes as a server leaves them, written without the code that is tested."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from footage import write_png
+
+from wan_animate_blender import timeline, wire
+
+
+def enable_addon() -> None:
+    import addon_utils  # found only once bpy has been imported
+
+    assert addon_utils.enable("wan_animate_blender", default_set=True)
+
+
+def export_of(
+    strip: timeline.Strip, root: Path, *, handles: int = 0, kind: str = "source", size: tuple[int, int] = (80, 48),
+    mode: str = "replace", name: str = "SH010",
+) -> Path:  # fmt: skip
+    """`<root>/SH010/e001` of all that `strip` shows and `handles` frames around it; only `shot.json`."""
+    first, end = timeline.frame_range(strip)
+    start = timeline.content(strip).first
+    rows = tuple(
+        wire.FrameRow(shot=1001 + i, timeline=float(frame), source=float(frame - start), rig=float(frame))
+        for i, frame in enumerate(range(first - handles, end + handles))
+    )
+    shot = wire.Shot(
+        name=name, strip=strip.wan_animate.uid, mode=wire.Mode(mode), frames=rows, cut_in=1001 + handles,
+        cut_out=1000 + handles + end - first, fps=Fraction(24), files={},
+        raster=wire.Raster(kind=wire.RasterKind(kind), width=size[0], height=size[1]),
+    )  # fmt: skip
+    folder = wire.claim_version(root / name, wire.EXPORT_PREFIX)
+    wire.write_atomically(folder / wire.SHOT_FILE, shot.dumps().encode())
+    return folder
+
+
+def take_of(export: Path, pictures: Any = None, layer: str = "character") -> Path:
+    """`takes/vNNN` beside `export`: one picture for each frame, RGBA by default half transparent."""
+    shot = wire.Shot.loads((export / wire.SHOT_FILE).read_bytes())
+    folder = wire.claim_version(export.parent / wire.TAKES, wire.TAKE_PREFIX)
+    size = shot.raster.height, shot.raster.width
+    for index, number in enumerate(shot.numbers):
+        picture = pictures(index) if pictures else np.full((*size, 4), (200, 60, index, 128), np.uint8)
+        write_png(folder / layer / wire.frame_name(number, "png"), picture)
+    take = wire.Take(
+        shot=shot.name, strip=shot.strip, version=int(folder.name[1:]), export=shot.hash, mode=shot.mode,
+        state=wire.TakeState.COMPLETE, first=shot.numbers[0], last=shot.numbers[-1], cut_in=shot.cut_in,
+        cut_out=shot.cut_out, fps=shot.fps, width=picture.shape[1], height=picture.shape[0], layers=(layer,),
+        files=wire.list_files(folder), settings=shot.settings,
+    )  # fmt: skip
+    wire.write_atomically(folder / wire.TAKE_FILE, take.dumps().encode())
+    return folder
+
+
+def shown(scene: bpy.types.Scene, frame: int, file: Path) -> np.ndarray:
+    """uint8 [H, W, 3]: what the sequencer shows at `frame`, without a view transform on it."""
+    from footage import read_png
+
+    scene.view_settings.view_transform = "Standard"
+    scene.render.dither_intensity = 0.0
+    timeline.write_png(scene.render.image_settings, "RGB")
+    scene.render.filepath, scene.frame_start, scene.frame_end = str(file.with_suffix("")) + "_####", frame, frame
+    bpy.ops.render.render(animation=True, scene=scene.name)
+    return read_png(Path(f"{file.with_suffix('')}_{frame:04d}.png"))

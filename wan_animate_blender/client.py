@@ -1,0 +1,289 @@
+"""The HTTP verbs of a server, and a sentence for each thing that can go wrong. Knows neither bpy nor threads."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import ipaddress
+import json
+import shutil
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote, urlsplit
+
+import requests
+import requests.auth
+
+from .wire import (
+    SHOT_FILE,
+    TAKE_FILE,
+    TAKE_PREFIX,
+    WIRE_HEADER,
+    WIRE_VERSION,
+    BadInput,
+    ErrorReply,
+    FileEntry,
+    Job,
+    Message,
+    Problem,
+    Shot,
+    Take,
+    Unavailable,
+    WireError,
+    claim_version,
+    write_atomically,
+)
+
+CHUNK = 4 << 20
+"""Bytes of one upload request: small enough that a person who cancels does not wait, and a broken line loses little."""
+
+AS_JSON = {"Content-Type": "application/json"}
+
+CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
+"""Longest wait for a connection, and for the next byte of an answer."""
+
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """What a server says about itself to somebody who has its token."""
+
+    version: str
+    models: tuple[str, ...]
+
+
+class Bearer(requests.auth.AuthBase):
+    """The token as an `auth` object, because requests lets a netrc file replace a plain header."""
+
+    def __init__(self, token: str) -> None:
+        self._header = f"Bearer {token}"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = self._header
+        return request
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` stays on this machine."""
+    host = urlsplit(url).hostname or ""
+    with contextlib.suppress(ValueError):  # a name, not an address
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+class Server:
+    """One server and the token it wants. Not for use by several threads at once."""
+
+    def __init__(self, url: str, token: str) -> None:
+        """Raises `BadInput` when `url` is no http address or `token` cannot be sent."""
+        self.url = _checked_url(url)
+        self._http = requests.Session()
+        # A proxy set for the internet must not see, or break, what stays on this machine.
+        self._http.trust_env = not is_loopback(self.url)
+        self._http.auth = Bearer(_checked_token(token))
+        self._http.headers[WIRE_HEADER] = str(WIRE_VERSION)
+
+    def health(self) -> Health:
+        """Raises `Unavailable` when nothing answers or it speaks another wire version, `BadInput` for a wrong token."""
+        said = self._json(self._call("GET", "/v1/health"))
+        if "wire" not in said:
+            raise BadInput(_wrong_token(self.url))
+        if said["wire"] != WIRE_VERSION:
+            raise Unavailable(_other_version(self.url, said["wire"]))
+        return Health(version=str(said.get("version", "")), models=tuple(map(str, said.get("models", ()))))
+
+    def submit(self, shot: Shot, folder: Path) -> Generator[float, None, Job]:
+        """Queue `shot`, uploading from `folder` what the server does not know; yields how much is uploaded, 0 to 1.
+
+        Closing the generator leaves what was uploaded on the server, where the next `submit` goes on.
+        """
+        reply = self._post(shot)
+        while isinstance(reply, ErrorReply):
+            yield from self._upload(shot, folder, reply.missing)
+            # An answer that misses the same blobs again would turn here for ever.
+            missed, reply = reply.missing, self._post(shot)
+            if isinstance(reply, ErrorReply) and set(reply.missing) & set(missed):
+                raise Unavailable(f"the server at {self.url} lost what was just uploaded; look into its log")
+        return reply
+
+    def job(self, job: str) -> Job:
+        return self._message(Job, self._call("GET", f"/v1/jobs/{quote(job)}"))
+
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs the server knows, in its order."""
+        said = self._json(self._call("GET", "/v1/jobs"), list)
+        return tuple(Job.from_json(item) for item in said)
+
+    def cancel(self, job: str) -> Job:
+        """Ask `job` to stop; it may be `cancelling` for a while."""
+        return self._message(Job, self._call("DELETE", f"/v1/jobs/{quote(job)}"))
+
+    def take(self, job: str) -> Take:
+        """What `job` has rendered so far. Raises `BadInput` while there is nothing."""
+        return self._message(Take, self._call("GET", f"/v1/jobs/{quote(job)}/take"))
+
+    def fetch(self, job: str, path: str, entry: FileEntry, target: Path) -> None:
+        """Download the file `path` of a take; `target` appears only when its hash is the one of `entry`."""
+        data = self._call("GET", f"/v1/jobs/{quote(job)}/frames/{quote(path)}").content
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise Unavailable(
+                f"{path} arrived damaged from {self.url}: its SHA-256 is not the one announced; try again"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, data)
+
+    def collect(self, job: str, takes: Path) -> Generator[float, None, Path]:
+        """Download the take of `job` into a new version below `takes`; yields how much is there, returns the folder.
+
+        `take.json` comes last and carries the version that was free here. What stops the download removes the folder.
+        """
+        take = self.take(job)
+        folder = claim_version(takes, TAKE_PREFIX)
+        try:
+            for count, (path, entry) in enumerate(sorted(take.files.items()), start=1):
+                self.fetch(job, path, entry, folder / path)
+                yield count / len(take.files)
+            local = replace(take, version=int(folder.name.removeprefix(TAKE_PREFIX)))
+            write_atomically(folder / TAKE_FILE, local.dumps().encode())
+        except OSError as error:
+            raise BadInput(f"cannot write the take to {folder} ({error.strerror or error}); make room there") from error
+        finally:
+            if not (folder / TAKE_FILE).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+        return folder
+
+    def _post(self, shot: Shot) -> Job | ErrorReply:
+        """The queued job, or which blobs the server wants first."""
+        reply = self._call("POST", "/v1/jobs", accept=(409,), data=shot.dumps().encode(), headers=AS_JSON)
+        return self._message(ErrorReply, reply) if reply.status_code == 409 else self._message(Job, reply)
+
+    def _upload(self, shot: Shot, folder: Path, missing: Iterable[str]) -> Iterator[float]:
+        wanted = set(missing)
+        files = {entry.sha256: (path, entry) for path, entry in shot.files.items() if entry.sha256 in wanted}
+        if strangers := wanted - files.keys():
+            raise Unavailable(f"the server at {self.url} asks for {min(strangers)}, which this shot does not have")
+        total, done = sum(entry.size for _, entry in files.values()) or 1, 0
+        for path, entry in files.values():
+            for sent in self._put(folder / path, entry):
+                yield min((done + sent) / total, 1.0)
+            done += entry.size
+
+    def _put(self, path: Path, entry: FileEntry) -> Iterator[int]:
+        """Upload one file from where an earlier attempt ended; yields the bytes that the server has."""
+        url = f"/v1/blobs/{entry.sha256}"
+        known = self._call("HEAD", url, accept=(404,))
+        if known.status_code != 404:
+            return
+        offset = int(known.headers.get("Upload-Offset", "0"))
+        with _opened(path, entry) as file:
+            file.seek(offset)
+            more = True
+            while more:
+                data = file.read(CHUNK)
+                place = {"Content-Range": f"bytes {offset}-{offset + len(data) - 1}/{entry.size}"} if data else {}
+                offset += len(data)
+                more = self._call("PUT", url, data=data, headers=place).status_code == 202 and offset < entry.size
+                yield offset
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        accept: tuple[int, ...] = (),
+        data: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> requests.Response:
+        """One request. Raises a `Problem` for every answer that is neither a success nor in `accept`."""
+        try:
+            reply = self._http.request(
+                method, self.url + path, data=data, headers=headers,
+                timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False,
+            )  # fmt: skip
+        except requests.RequestException as error:
+            raise Unavailable(_no_answer(self.url, error)) from error
+        if 200 <= reply.status_code < 300 or reply.status_code in accept:
+            return reply
+        raise self._problem(reply)
+
+    def _problem(self, reply: requests.Response) -> Problem:
+        """The server's own sentence as the error it stands for."""
+        try:
+            said = ErrorReply.loads(reply.content)
+        except WireError:
+            return Unavailable(_not_ours(self.url, f"status {reply.status_code}"))
+        if reply.status_code == 401:
+            return BadInput(_wrong_token(self.url))
+        if reply.status_code == 426:
+            return Unavailable(f"{said.message} (the server at {self.url} and this add-on must be of the same release)")
+        return (Unavailable if reply.status_code >= 500 else BadInput)(said.message)
+
+    def _json(self, reply: requests.Response, kind: type = dict) -> Any:
+        with contextlib.suppress(ValueError):
+            if isinstance(data := json.loads(reply.content), kind):
+                return data
+        raise Unavailable(_not_ours(self.url, "something that is not its JSON"))
+
+    def _message(self, kind: type[M], reply: requests.Response) -> M:
+        return kind.from_json(self._json(reply))
+
+
+def _opened(path: Path, entry: FileEntry) -> BinaryIO:
+    """A file of the shot, when it still is what `shot.json` says."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise BadInput(f"cannot read {path} ({error.strerror or error}); export the shot again") from error
+    if (size := path.stat().st_size) != entry.size:
+        file.close()
+        raise BadInput(f"{path} has {size} bytes, {SHOT_FILE} says {entry.size}; export the shot again")
+    return file
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url.strip())
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        good = False
+    if not good:
+        raise BadInput(f"the server address is {url!r}, expected one such as http://127.0.0.1:8188")
+    return url.strip().rstrip("/")
+
+
+def _checked_token(token: str) -> str:
+    token = token.strip()
+    if not token:
+        raise BadInput("no token is given; copy the one that 'wan-animate serve' shows into the add-on's preferences")
+    if not (token.isascii() and token.isprintable()):
+        raise BadInput("the token has characters that no token has; copy it again from 'wan-animate serve'")
+    return token
+
+
+def _wrong_token(url: str) -> str:
+    return f"the server at {url} does not accept this token; copy the one that 'wan-animate serve' shows"
+
+
+def _other_version(url: str, theirs: object) -> str:
+    return (
+        f"the server at {url} speaks wire version {theirs}, this add-on speaks {WIRE_VERSION}; "
+        "update the older of the two"
+    )
+
+
+def _not_ours(url: str, what: str) -> str:
+    return f"what answers at {url} is not a Wan Animate server (it sent {what}); correct the address"
+
+
+def _no_answer(url: str, error: requests.RequestException) -> str:
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"the certificate of {url} is not trusted ({error}); use an address whose certificate is"
+    if isinstance(error, requests.Timeout):
+        return f"the server at {url} did not answer in time; look whether it is busy or the network is slow"
+    if isinstance(error, requests.ConnectionError):
+        return f"no server answers at {url}; start one with 'wan-animate serve' or correct the address"
+    return f"the connection to {url} broke ({type(error).__name__}); try again"

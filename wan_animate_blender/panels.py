@@ -1,0 +1,136 @@
+"""The panel *Wan Animate* in the sidebar of sequencer and preview. Draws what is known, finds out nothing."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import ClassVar
+
+import bpy
+
+from . import desk, identity, preflight
+from .properties import WanAnimateStrip
+from .session import News
+
+LETTER_PIXELS = 7
+"""Width of a letter at interface scale 1, roughly: Blender does not wrap text."""
+
+
+class _InSidebar:
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Wan Animate"
+
+
+class WAN_ANIMATE_PT_strip(_InSidebar, bpy.types.Panel):
+    bl_label = "Wan Animate"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split, layout.use_property_decorate = True, False
+        _, strip = identity.active(context)
+        if strip is None or strip.wan_animate.take:
+            _sentence(layout, context, preflight.why_not(context), "INFO")
+            layout.operator("wan_animate.import_take", icon="IMPORT")
+            return
+        layout.label(text=strip.name, icon="SEQUENCE")
+        _fields(layout, context, strip.wan_animate)
+        layout.operator("wan_animate.generate", icon="RENDER_ANIMATION")
+        _progress(layout, context, strip.wan_animate.uid)
+        row = layout.row(align=True)
+        row.operator("wan_animate.import_take", icon="IMPORT")
+        row.operator("wan_animate.reveal", icon="FILE_FOLDER", text="")
+
+
+class WAN_ANIMATE_PT_advanced(_InSidebar, bpy.types.Panel):
+    bl_label = "Advanced"
+    bl_parent_id = "WAN_ANIMATE_PT_strip"
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        _, strip = identity.active(context)
+        return strip is not None and not strip.wan_animate.take
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split, layout.use_property_decorate = True, False
+        ours = identity.active(context)[1].wan_animate
+        for names in (
+            ("shot", "raster", "handles"),
+            ("rig_scene", "camera", "rig_time", "use_rig_start"),
+            ("model", "precision", "steps", "solver", "seed"),
+            ("guidance", "prompt", "segment", "overlap", "area"),
+        ):
+            column = layout.column(align=True)
+            for name in names:
+                column.prop(ours, name)
+            if "use_rig_start" in names and ours.use_rig_start:
+                column.prop(ours, "rig_start")
+
+
+def _fields(layout: bpy.types.UILayout, context: bpy.types.Context, ours: WanAnimateStrip) -> None:
+    """What has to be chosen, each with the sentence about what is wrong with it."""
+    problems = preflight.problems(context) or {}
+
+    def complain(about: str) -> None:
+        if about in problems:
+            _sentence(layout, context, problems[about], "ERROR")
+
+    complain("strip")
+    layout.prop(ours, "mode")
+    layout.prop(ours, "rig")
+    complain("rig")
+    layout.template_ID(ours, "character", open="image.open", text="Character")
+    complain("character")
+    if ours.mode == "replace":
+        layout.prop(ours, "matte")
+        if ours.matte != "RIG":
+            layout.prop(ours, f"matte_{ours.matte.lower()}")
+        complain("matte")
+    layout.prop(ours, "face")
+    for about in ("shot", "folder", "settings"):
+        complain(about)
+
+
+def _progress(layout: bpy.types.UILayout, context: bpy.types.Context, ticket: str) -> None:
+    """How far the work on the strip is, or how it ended."""
+    news = desk.latest.get(ticket)
+    if desk.is_busy(ticket):
+        row = layout.row(align=True)
+        row.progress(factor=_factor(news), text=_stage(news))
+        row.operator("wan_animate.cancel", icon="X", text="")
+    elif news and news.problem:
+        _sentence(layout, context, str(news.problem), "ERROR")
+    elif news:
+        _sentence(layout, context, f"{news.result} is in the edit", "CHECKMARK")
+
+
+def _factor(news: News | None) -> float:
+    return news.step.progress if news and news.step else 0.0
+
+
+def _stage(news: News | None) -> str:
+    """Such as "denoising, segment 2 of 3, 4 min left"."""
+    if news is None or news.step is None:
+        return "starting"
+    parts = [news.step.stage]
+    job = news.step.job
+    if job and job.segments > 1:
+        parts.append(f"segment {job.segment} of {job.segments}")
+    if job and job.seconds_left:
+        minutes, seconds = divmod(round(job.seconds_left), 60)
+        parts.append(f"{minutes} min left" if minutes else f"{seconds} s left")
+    return ", ".join(parts)
+
+
+def _sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str) -> None:
+    """A sentence in as many lines as the sidebar's width makes of it."""
+    scale = context.preferences.system.ui_scale
+    letters = max(int(context.region.width / (LETTER_PIXELS * scale)) - 6, 16)
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(textwrap.wrap(text, letters)):
+        column.label(text=line, icon="BLANK1" if number else icon)
+
+
+register, unregister = bpy.utils.register_classes_factory((WAN_ANIMATE_PT_strip, WAN_ANIMATE_PT_advanced))

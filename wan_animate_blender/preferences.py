@@ -1,0 +1,86 @@
+"""What belongs to the person and this machine, not to the film: the server, its token, the folder of shots."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import bpy
+
+from . import desk
+from .client import Server, is_loopback
+from .session import News
+from .wire import BadInput, Unavailable
+
+TOKEN_VARIABLE = "WAN_ANIMATE_TOKEN"
+
+
+class WanAnimatePreferences(bpy.types.AddonPreferences):
+    bl_idname = __package__
+
+    url: bpy.props.StringProperty(
+        name="Server",
+        description="Address of the Wan Animate server. This machine is always allowed, others need Online Access",
+        default="http://127.0.0.1:8188",
+    )
+    token: bpy.props.StringProperty(
+        name="Token",
+        description="What 'wan-animate serve' shows when it starts. Kept in the preferences, never in the .blend",
+        subtype="PASSWORD",
+    )
+    shots: bpy.props.StringProperty(
+        name="Shots",
+        description="Folder for exported shots and their takes; // is the folder of the .blend",
+        subtype="DIR_PATH",
+        default="//wan_animate",
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "url")
+        layout.prop(self, "token")
+        layout.prop(self, "shots")
+        layout.operator("wan_animate.connect", icon="LINKED")
+        if news := desk.latest.get(desk.CONNECTION):
+            layout.label(text=str(news.problem or news.result or "Asking the server"), icon=_icon(news))
+
+
+def _icon(news: News) -> str:
+    if news.problem:
+        return "ERROR"
+    return "CHECKMARK" if news.result else "TIME"
+
+
+def preferences() -> WanAnimatePreferences:
+    return bpy.context.preferences.addons[__package__].preferences
+
+
+def chosen_server() -> Server:
+    """The server of the preferences. Raises `Problem` when it may not be asked."""
+    return server(preferences().url, token())
+
+
+def token() -> str:
+    return os.environ.get(TOKEN_VARIABLE) or preferences().token
+
+
+def server(url: str, token: str) -> Server:
+    """Raises `Unavailable` for another machine while Blender's online access is off."""
+    if not (is_loopback(url) or bpy.app.online_access):
+        raise Unavailable(
+            f"{url} is another machine and Blender's online access is off; "
+            "allow it under Preferences, System, Network, or use a server on this machine"
+        )
+    return Server(url, token)
+
+
+def shots_folder() -> Path:
+    """Where exports and takes go. Raises `BadInput` when that depends on a .blend that was never saved."""
+    folder = preferences().shots
+    if folder.startswith("//") and not bpy.data.filepath:
+        raise BadInput("the shots folder is relative to a .blend that was never saved; save it, or set another folder")
+    return Path(bpy.path.abspath(folder))
+
+
+register, unregister = bpy.utils.register_classes_factory((WanAnimatePreferences,))

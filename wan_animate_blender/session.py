@@ -1,0 +1,205 @@
+"""The one background thread, and the mailbox it leaves its news in. Knows nothing of bpy."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, TypeVar, cast
+
+from .client import Server
+from .wire import SHOT_FILE, TAKES, BadInput, Interrupted, Job, JobState, Problem, Shot, Unavailable
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.3
+"""How long the thread rests when no work has anything to say."""
+
+PATIENCE_SECONDS = 60.0
+"""How long a server that stopped answering may stay away: it is given time to start again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """How far a work is."""
+
+    stage: str
+    """One or two words for people: "exporting", "uploading", the job's own stage, "fetching"."""
+    progress: float
+    """0 to 1 of this stage."""
+    message: str = ""
+    job: Job | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """One letter in the mailbox: exactly one of `step`, `result` and `problem` is there, the last two end the work."""
+
+    ticket: str
+    step: Step | None = None
+    result: str | None = None
+    problem: Problem | None = None
+
+    @property
+    def is_final(self) -> bool:
+        return self.step is None
+
+
+T = TypeVar("T")
+Work: TypeAlias = Generator[Step | None, None, T]
+"""Goes on by one small piece each time it is asked, yields None when it only waits, and returns its result."""
+
+Cancelled = threading.Event
+"""What a work looks at to learn that somebody wants it to stop."""
+
+
+class Session:
+    """Advances any number of works in turn on one daemon thread. The mailbox is opened by whoever started them."""
+
+    def __init__(self, poll: float = POLL_SECONDS) -> None:
+        self._poll = poll
+        self._mailbox: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._works: dict[str, tuple[Work[str], Cancelled]] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="wan-animate", daemon=True)
+
+    def start(self, ticket: str, work: Callable[[Cancelled], Work[str]]) -> None:
+        """Begin a work under a name of its own. Raises `BadInput` while another goes by this name."""
+        cancelled = Cancelled()
+        with self._lock:
+            if ticket in self._works:
+                raise BadInput("this strip is being worked on already; wait until it is done, or cancel it")
+            self._works[ticket] = (work(cancelled), cancelled)
+        if self._thread.ident is None:  # only now, so that a Blender that renders nothing has no thread of ours
+            self._thread.start()
+        self._wake.set()
+
+    def cancel(self, ticket: str) -> None:
+        """Ask a work to stop; its last letter says that it has. Nothing happens when it is over."""
+        with self._lock:
+            if ticket in self._works:
+                self._works[ticket][1].set()
+        self._wake.set()
+
+    def is_busy(self, ticket: str) -> bool:
+        with self._lock:
+            return ticket in self._works
+
+    def is_idle(self) -> bool:
+        """Whether there is neither work nor unread news."""
+        with self._lock:
+            return not self._works and self._mailbox.empty()
+
+    def news(self) -> Iterator[News]:
+        """Everything that arrived since the last call. Never blocks."""
+        while not self._mailbox.empty():
+            yield self._mailbox.get()
+
+    def wait(self, ticket: str) -> Iterator[News]:
+        """All news of the one work `ticket` until its last letter, for callers without a window."""
+        while True:
+            news = self._mailbox.get()
+            if news.ticket == ticket:
+                yield news
+                if news.is_final:
+                    return
+
+    def close(self) -> None:
+        """Stop the thread; works are closed where they are, jobs on a server go on."""
+        self._closing.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            with self._lock:
+                works = list(self._works.items())
+            said = [self._advance(ticket, work) for ticket, (work, _) in works]
+            if not any(said):
+                self._wake.wait(self._poll)
+                self._wake.clear()
+        for work, _ in self._works.values():
+            work.close()
+
+    def _advance(self, ticket: str, work: Work[str]) -> bool:
+        """One piece of a work; whether it had something to say."""
+        news = self._piece(ticket, work)
+        if news is None:
+            return False
+        with self._lock:  # whoever reads the last letter finds the work gone
+            self._mailbox.put(news)
+            if news.is_final:
+                del self._works[ticket]
+        return True
+
+    def _piece(self, ticket: str, work: Work[str]) -> News | None:
+        try:
+            step = next(work)
+        except StopIteration as stop:
+            return News(ticket=ticket, result=stop.value)
+        except Problem as problem:
+            return News(ticket=ticket, problem=problem)
+        except Exception as error:  # The only broad except: one broken work must not stop the thread of all others.
+            log.exception("work %s failed", ticket)
+            return News(ticket=ticket, problem=Problem(f"{type(error).__name__}: {error}; this is a fault of ours"))
+        return News(ticket=ticket, step=step) if step else None
+
+
+def deliver(server: Server, export: Path, cancelled: Cancelled) -> Work[str]:
+    """Have the exported shot in `export` rendered; returns the folder of its take, beside the exports.
+
+    Raises `Interrupted` when it was cancelled: finished segments stay on the server.
+    """
+    try:
+        shot = Shot.loads((export / SHOT_FILE).read_bytes())
+    except OSError as error:
+        raise BadInput(f"{export} holds no {SHOT_FILE} ({error.strerror or error}); export the shot again") from error
+    job = yield from _until_cancelled(cancelled, "uploading", server.submit(shot, export))
+    job = yield from _watch(server, job, cancelled)
+    if job.state is JobState.FAILED:
+        raise Unavailable(f"the server could not render {shot.name}: {job.message}")
+    if job.state is JobState.CANCELLED:
+        raise Interrupted(f"{shot.name} was cancelled; finished segments are kept on the server")
+    folder = yield from _until_cancelled(cancelled, "fetching", server.collect(job.id, export.parent / TAKES))
+    return str(folder)
+
+
+def _until_cancelled(cancelled: Cancelled, stage: str, parts: Generator[float, None, T]) -> Generator[Step, None, T]:
+    """Turn the fractions of `parts` into steps. Raises `Interrupted` between two of them."""
+    while not cancelled.is_set():
+        try:
+            yield Step(stage=stage, progress=next(parts))
+        except StopIteration as stop:
+            return cast(T, stop.value)
+    parts.close()
+    raise Interrupted(f"{stage} was cancelled; what has arrived is not sent again")
+
+
+def _watch(server: Server, job: Job, cancelled: Cancelled) -> Work[Job]:
+    """Say how `job` stands whenever that changes, until it is final; tell the server when it was cancelled."""
+    told, last_heard = False, time.monotonic()
+    yield _step(job)
+    while not job.state.is_final:
+        try:
+            tell = cancelled.is_set() and not told
+            now = server.cancel(job.id) if tell else server.job(job.id)
+        except Unavailable:
+            if time.monotonic() - last_heard > PATIENCE_SECONDS:
+                raise
+            yield None
+            continue
+        told, last_heard = told or tell, time.monotonic()
+        yield _step(now) if now != job else None
+        job = now
+    return job
+
+
+def _step(job: Job) -> Step:
+    return Step(stage=job.stage or job.state, progress=job.progress, message=job.message, job=job)

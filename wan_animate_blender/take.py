@@ -1,0 +1,164 @@
+"""A finished take becomes strips, where its strip is now. Knows nothing of servers, jobs or windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import bpy
+
+from . import identity, timeline
+from .wire import SHOT_FILE, TAKE_FILE, BadInput, Mode, RasterKind, Shot, Take, WireError, version_name
+
+LAYER = {Mode.REPLACE: "character", Mode.ANIMATE: "generated"}
+"""The layer of a take that goes into the edit."""
+
+COLOUR_TAG = "COLOR_04"
+
+LOOK = ("use_flip_x", "use_flip_y", "color_multiply", "color_saturation", "blend_alpha")
+WAY = ("offset_x", "offset_y", "scale_x", "scale_y", "rotation", "origin", "filter")
+CROP = ("min_x", "max_x", "min_y", "max_y")
+"""What an export from the source's own pixels leaves out, and the strip of its take needs in turn."""
+
+
+def import_take(scene: bpy.types.Scene, folder: Path, *, strip: timeline.Strip | None = None) -> list[timeline.Strip]:
+    """Put the take in `folder` above the strip of `scene` that it was made from, and return the new strips.
+
+    It lies where the same frames of the footage are now, its handles trimmed; nothing else of the edit is touched.
+    Raises `BadInput` when it is not complete, of another strip, in the edit already, or has no frame in common with
+    what the strip shows now.
+    """
+    take = _read(folder)
+    strip = _its_strip(scene, take, strip)
+    files = _pictures(take, folder)
+    _expect_new(scene, take)
+    shot = _export(folder, take)
+    first = _place(strip, shot)
+    start, end = timeline.frame_range(strip)
+    start, end = max(start, first), min(end, first + len(files))
+    if start >= end:
+        raise BadInput(
+            f"{title(take)} has no frame that the strip {strip.name!r} still shows; "
+            f"trim the strip back to frames {first} to {first + len(files) - 1}"
+        )
+    new = _add(scene, strip, title(take), files, first)
+    timeline.set_frame_range(new, start, end)
+    _dress(scene, strip, new, shot, take)
+    return [new]
+
+
+def title(take: Take) -> str:
+    return f"{take.shot} {version_name('v', take.version)}"
+
+
+def missing(strip: timeline.Strip, new: Iterable[timeline.Strip]) -> list[int]:
+    """Frames of the timeline at which `strip` is seen and none of `new` is."""
+    covered = {frame for one in new for frame in range(*timeline.frame_range(one))}
+    return [frame for frame in range(*timeline.frame_range(strip)) if frame not in covered]
+
+
+def _read(folder: Path) -> Take:
+    try:
+        return Take.loads((folder / TAKE_FILE).read_bytes())
+    except OSError as error:
+        raise BadInput(
+            f"{folder} holds no take ({TAKE_FILE}: {error.strerror or error}); choose a folder such as takes/v001"
+        ) from error
+
+
+def _its_strip(scene: bpy.types.Scene, take: Take, chosen: timeline.Strip | None) -> timeline.Strip:
+    found = identity.find(take.strip)
+    strip = chosen or (found[1] if found and found[0] == scene else None)
+    if strip is None:
+        raise BadInput(
+            f"{title(take)} was made from a strip that the scene {scene.name!r} does not have; "
+            "open the file and the scene that it was exported from"
+        )
+    if not take.strip or strip.wan_animate.uid != take.strip:
+        raise BadInput(f"{title(take)} was made from another strip than {strip.name!r}; choose the one it belongs to")
+    return strip
+
+
+def _pictures(take: Take, folder: Path) -> list[Path]:
+    """The files of the layer that goes into the edit, one for each frame. Raises `BadInput` naming a missing one."""
+    layer = LAYER[take.mode]
+    paths = {int(Path(path).stem): path for path in take.sequence(layer)}
+    for number in range(take.first, take.last + 1):
+        path = paths.get(number)
+        if path is None:
+            raise BadInput(
+                f"{title(take)} has {len(paths)} of {take.last - take.first + 1} frames, {layer} {number} is the first "
+                "one missing; wait until it is rendered, or render the shot again: it goes on where it stopped"
+            )
+        file = folder / path
+        if not file.is_file() or file.stat().st_size != take.files[path].size:
+            raise BadInput(f"{title(take)} is damaged: {file} is missing or truncated; fetch the take again")
+    return [folder / paths[number] for number in range(take.first, take.last + 1)]
+
+
+def _expect_new(scene: bpy.types.Scene, take: Take) -> None:
+    for strip in timeline.strips_all(scene.sequence_editor):
+        if strip.wan_animate.take == _name_of(take):
+            raise BadInput(
+                f"{title(take)} is in the edit already: {strip.name!r} on channel {strip.channel}, "
+                f"frame {timeline.frame_range(strip)[0]}"
+            )
+
+
+def _name_of(take: Take) -> str:
+    """What no other take has: versions are counted in each folder anew, exports are known by their hash."""
+    return f"{take.strip} {take.export} {take.version}"
+
+
+def _export(folder: Path, take: Take) -> Shot:
+    """The shot that `take` was rendered from: it says which frames of the footage and which pixels were meant."""
+    for file in sorted(folder.parent.parent.glob(f"e*/{SHOT_FILE}")):
+        try:
+            shot = Shot.loads(file.read_bytes())
+        except WireError:  # another version's export: not the one that is looked for
+            continue
+        if shot.hash == take.export:
+            return shot
+    raise BadInput(
+        f"the export that {title(take)} was rendered from is not in {folder.parent.parent}; "
+        "keep exports and takes of a shot in one folder"
+    )
+
+
+def _place(strip: timeline.Strip, shot: Shot) -> int:
+    """Frame of the timeline where the first frame of `shot` lies now, told by the footage's frame at its cut."""
+    row = shot.frames[shot.cut_in - shot.frames[0].shot]
+    behind = timeline.content(strip)
+    return round(behind.first + row.source - behind.trimmed) - (row.shot - shot.frames[0].shot)
+
+
+def _add(scene: bpy.types.Scene, strip: timeline.Strip, name: str, files: list[Path], first: int) -> timeline.Strip:
+    """An image strip on the lowest channel above `strip` that is free for all of `files`, in the same meta."""
+    editor = scene.sequence_editor
+    way = timeline.path(editor, strip.name)
+    holder = way[-2] if len(way) > 1 else editor
+    channel = timeline.free_channel(holder, first, first + len(files), above=strip.channel)
+    return timeline.new_image_sequence(holder, name, files, first, channel)
+
+
+def _dress(scene: bpy.types.Scene, strip: timeline.Strip, new: timeline.Strip, shot: Shot, take: Take) -> None:
+    """Make `new` coincide with what it was made from, and tell whose it is."""
+    new.name = f"{title(take)} {LAYER[take.mode]}"
+    new.select = False
+    new.color_tag = COLOUR_TAG
+    new.blend_type, new.alpha_mode = "ALPHA_OVER", "STRAIGHT"
+    if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
+        new.directory = bpy.path.relpath(new.directory)
+    new.wan_animate.take = _name_of(take)
+    size, canvas = (take.width, take.height), (scene.render.resolution_x, scene.render.resolution_y)
+    if size != (shot.raster.width, shot.raster.height):
+        new.transform.scale_x = new.transform.scale_y = min(canvas[0] / size[0], canvas[1] / size[1])
+    elif shot.raster.kind is RasterKind.SOURCE:
+        _copy(strip, new, LOOK)
+        _copy(strip.transform, new.transform, WAY)
+        _copy(strip.crop, new.crop, CROP)
+
+
+def _copy(source: bpy.types.bpy_struct, target: bpy.types.bpy_struct, names: Iterable[str]) -> None:
+    for name in names:
+        setattr(target, name, getattr(source, name))
