@@ -56,7 +56,7 @@ class Request:
     """Frame of the rig's scene at the footage's first frame; None is that scene's first frame."""
     camera: bpy.types.Object | None = None
     """None is the rig's scene's own, as its markers switch it."""
-    character: Path
+    character: Path | None
     matte: matte.Matte | None = None
     face: FaceSource = FaceSource.RIG
     settings: wire.Settings = field(default_factory=wire.Settings)
@@ -77,15 +77,25 @@ class Progress:
 
 def check(request: Request) -> list[str]:
     """What stands in the way of an export, one sentence each; [] when nothing does."""
-    checks: tuple[Callable[[Request], object], ...] = (
-        lambda r: plate.check(r.strip),
-        lambda r: pose.check(view(r)),
-        _check_matte,
-        _check_character,
-        lambda r: wire.check_name(r.name),
-        _check_root,
-    )
-    return list(dict.fromkeys(sentence for one in checks if (sentence := _sentence(one, request))))
+    return list(problems(request).values())
+
+
+def problems(request: Request) -> dict[str, str]:
+    """The sentences of `check` by what they are about: "strip", "rig", "matte", "character", "shot" or "folder"."""
+    checks: dict[str, Callable[[Request], object]] = {
+        "strip": lambda r: plate.check(r.strip),
+        "rig": lambda r: pose.check(view(r)),
+        "matte": _check_matte,
+        "character": _check_character,
+        "shot": lambda r: wire.check_name(r.name),
+        "folder": _check_root,
+    }
+    found: dict[str, str] = {}
+    for about, one in checks.items():
+        sentence = _sentence(one, request)
+        if sentence and sentence not in found.values():
+            found[about] = sentence
+    return found
 
 
 def _sentence(one: Callable[[Request], object], request: Request) -> str | None:
@@ -112,6 +122,8 @@ def _check_matte(request: Request) -> None:
 def _check_character(request: Request) -> None:
     """The server will read it with other code; what Blender already cannot read is not worth sending."""
     file = request.character
+    if file is None:
+        raise BadInput("no picture of the character is chosen; choose one")
     if not file.is_file():
         raise BadInput(f"the character picture {file} is not there; choose a picture of the character")
     if file.suffix.lower() not in CHARACTER_FILES:
