@@ -89,7 +89,7 @@ def _to_canvas(strip: timeline.Strip, size: tuple[int, int], canvas: tuple[int, 
     turn = np.array([[cos, -sin], [sin, cos]]) * [way.scale_x, way.scale_y]
     upright = np.eye(3)
     upright[:2, :2], upright[:2, 2] = turn, pivot + move - turn @ pivot
-    return _flip_y(canvas[1]) @ upright @ _mirror(strip, size) @ _flip_y(size[1])
+    return _mirror(strip, canvas) @ _flip_y(canvas[1]) @ upright @ _flip_y(size[1])
 
 
 def _flip_y(height: int) -> np.ndarray:
@@ -97,6 +97,7 @@ def _flip_y(height: int) -> np.ndarray:
 
 
 def _mirror(strip: timeline.Strip, size: tuple[int, int]) -> np.ndarray:
+    """The strip's flips, which Blender makes last, on the whole canvas of `size`."""
     mirror = np.eye(3)
     for axis, flipped in enumerate((strip.use_flip_x, strip.use_flip_y)):
         if flipped:

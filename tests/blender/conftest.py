@@ -11,8 +11,8 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
-
 from footage import noise, write_png
+
 from wan_animate_blender import timeline
 
 Paint = Callable[[int], np.ndarray]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,12 +10,11 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
+from footage import noise, read_png, write_png
 
 from wan_animate_blender import matte, timeline, wire
-from wan_animate_blender.export import Progress, Request, check, export
-from wan_animate_blender.wire import BadInput, FaceSource, Mode
-
-from footage import noise, read_png, write_png
+from wan_animate_blender.export import Progress, Request, export
+from wan_animate_blender.wire import FaceSource, Mode
 
 
 @pytest.fixture

@@ -1,0 +1,91 @@
+"""Strips, ranges and channels read alike in every Blender."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+import pytest
+from footage import new_effect
+
+from wan_animate_blender import timeline
+from wan_animate_blender.wire import BadInput
+
+
+def test_a_trimmed_strip_knows_its_range_its_handles_and_which_frame_is_seen_when(film: Callable[..., Any]) -> None:
+    strip = film(frames=20, first=100)
+    timeline.set_frame_range(strip, 105, 117)
+    assert timeline.frame_range(strip) == (105, 117)
+    assert timeline.handles([], strip) == (5, 3)
+    assert [timeline.content(strip).source(frame) for frame in (100, 105, 116, 119)] == [0, 5, 16, 19]
+
+
+def test_a_strip_longer_than_its_footage_holds_the_ends_and_has_no_handles(film: Callable[..., Any]) -> None:
+    strip = film(frames=4, first=100)
+    timeline.set_frame_range(strip, 97, 110)
+    assert timeline.handles([], strip) == (0, 0)
+    assert [timeline.content(strip).source(frame) for frame in (97, 100, 103, 109)] == [0, 0, 3, 3]
+
+
+def test_a_hard_trim_takes_handles_away_and_keeps_the_numbers_of_the_footage(film: Callable[..., Any]) -> None:
+    strip = film(frames=20, first=100)
+    trim = "content_trim_start" if hasattr(strip, "content_trim_start") else "animation_offset_start"
+    setattr(strip, trim, 6)
+    first, _ = timeline.frame_range(strip)
+    assert timeline.content(strip).source(first) == 6
+    assert timeline.handles([], strip)[0] == 0
+
+
+@pytest.mark.parametrize("change", [{"use_reverse_frames": True}, {"strobe": 2.0}])
+def test_a_reversed_or_strobed_strip_counts_as_retimed(film: Callable[..., Any], change: dict[str, Any]) -> None:
+    strip = film()
+    assert not timeline.content(strip).retimed
+    for name, value in change.items():
+        setattr(strip, name, value)
+    assert timeline.content(strip).retimed
+
+
+def test_an_effect_shows_all_of_itself(edit: bpy.types.Scene) -> None:
+    colour = new_effect(edit.sequence_editor, "COLOR", 1, 10, 30)
+    assert timeline.frame_range(colour) == (10, 30)
+    assert timeline.handles([], colour) == (0, 0)
+    assert timeline.content(colour).source(15) == 5
+
+
+def test_a_strip_inside_metas_is_found_with_the_metas_around_it(
+    edit: bpy.types.Scene, film: Callable[..., Any]
+) -> None:
+    strip = film()
+    meta = timeline.strips(edit.sequence_editor).new_meta(name="meta", channel=3, frame_start=10)
+    strip.move_to_meta(meta)
+    assert [s.name for s in timeline.path(edit.sequence_editor, "plate")] == ["meta", "plate"]
+    assert timeline.path(edit.sequence_editor, "nobody") == []
+
+
+def test_a_free_channel_is_unlocked_and_has_nothing_in_the_range(
+    edit: bpy.types.Scene, film: Callable[..., Any]
+) -> None:
+    film("a", channel=1, first=10, frames=10)
+    film("b", channel=2, first=20, frames=10)
+    editor = edit.sequence_editor
+    editor.channels[3].lock = True
+    assert timeline.free_channel(editor, 20, 30) == 1
+    assert timeline.free_channel(editor, 15, 25) == 4
+    assert timeline.free_channel(editor, 10, 12, above=1) == 2
+    for channel in editor.channels:
+        channel.lock = True
+    with pytest.raises(BadInput, match="no channel is free from frame 10 to 11"):
+        timeline.free_channel(editor, 10, 12)
+
+
+def test_an_image_sequence_has_one_frame_for_each_file(film: Callable[..., Any]) -> None:
+    strip = film(frames=7, first=3, channel=5)
+    assert (timeline.frame_range(strip), strip.channel, len(strip.elements)) == ((3, 10), 5, 7)
+
+
+def test_the_edited_scene_is_the_windows_where_none_is_set(edit: bpy.types.Scene, film: Callable[..., Any]) -> None:
+    strip = film()
+    strip.select = True
+    assert timeline.sequencer_scene(bpy.context) == edit
+    assert timeline.selected_strips(bpy.context) == [strip]
