@@ -1,0 +1,333 @@
+"""The real client against the real application over a socket, and the sentences for all that can go wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from wan_animate_blender import client
+from wan_animate_blender.client import Server, is_loopback
+from wan_animate_blender.session import Session, deliver
+from wan_animate_blender.wire import (
+    SHOT_FILE,
+    TAKE_FILE,
+    BadInput,
+    FileEntry,
+    Interrupted,
+    JobState,
+    Shot,
+    Take,
+    TakeState,
+    Unavailable,
+    file_entry,
+)
+from wan_animate_server import app as app_module
+from wan_animate_server.datafolder import DataFolder
+from wan_animate_server.jobs import Jobs
+
+TOKEN = "a-token-of-the-test"
+
+
+@contextlib.contextmanager
+def serving(data: Path) -> Iterator[str]:
+    """The application without a worker, on a free port; yields its address."""
+    folder = DataFolder(data)
+    config = uvicorn.Config(app_module.create_app(folder, Jobs(folder.queue), TOKEN), log_config=None)
+    server = uvicorn.Server(config)
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{door.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    with serving(tmp_path / "data") as url:
+        yield url
+
+
+@pytest.fixture
+def server(url: str) -> Server:
+    return Server(url, TOKEN)
+
+
+@pytest.fixture
+def export(make_shot: Callable[..., Path]) -> Path:
+    return make_shot(frames=5)
+
+
+def read(export: Path) -> Shot:
+    return Shot.loads((export / SHOT_FILE).read_bytes())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def drain(parts: Iterator[float]) -> list[float]:
+    return list(parts)
+
+
+# --- the server as it should be -------------------------------------------------------------------
+
+
+def test_a_healthy_server_tells_its_version(server: Server) -> None:
+    assert server.health().version
+
+
+def test_a_shot_is_uploaded_and_queued_once_everything_is_there(server: Server, export: Path) -> None:
+    uploads = server.submit(read(export), export)
+    shares = drain(uploads)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    (job,) = server.jobs()
+    assert (job.state, job.shot, job.strip) == (JobState.QUEUED, "SH010", "strip-1")
+    assert server.job(job.id) == job
+
+
+def test_what_the_server_knows_is_not_uploaded_again(server: Server, export: Path) -> None:
+    drain(server.submit(read(export), export))
+    assert drain(server.submit(read(export), export)) == []
+    assert len(server.jobs()) == 2
+
+
+def test_an_upload_that_broke_goes_on_where_it_ended(url: str, export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing the generator after one piece is what a cancel or a lost connection leaves behind."""
+    (export / "plate" / "large.bin").write_bytes(os.urandom(10_000))
+    entry = file_entry(export / "plate" / "large.bin")
+    shot = replace(read(export), files={**read(export).files, "plate/large.bin": entry})
+    monkeypatch.setattr(client, "CHUNK", 4_000)
+    first = Server(url, TOKEN)
+    pieces = first._put(export / "plate" / "large.bin", entry)
+    assert next(pieces) == 4_000
+    pieces.close()
+    again = Server(url, TOKEN)
+    assert list(again._put(export / "plate" / "large.bin", entry)) == [8_000, 10_000]
+    assert list(again._put(export / "plate" / "large.bin", entry)) == []
+    drain(again.submit(shot, export))
+    assert len(again.jobs()) == 1
+
+
+def test_an_empty_file_can_be_uploaded(server: Server, export: Path) -> None:
+    (export / "notes.txt").write_bytes(b"")
+    shot = replace(read(export), files={**read(export).files, "notes.txt": file_entry(export / "notes.txt")})
+    drain(server.submit(shot, export))
+    assert len(server.jobs()) == 1
+
+
+def test_a_queued_job_can_be_cancelled(server: Server, export: Path) -> None:
+    drain(server.submit(read(export), export))
+    (job,) = server.jobs()
+    assert server.cancel(job.id).state in (JobState.CANCELLING, JobState.CANCELLED)
+
+
+def test_a_delivery_that_is_cancelled_while_queued_says_so(server: Server, export: Path) -> None:
+    session = Session(poll=0.01)
+    session.start("strip-1", lambda cancelled: deliver(server, export, cancelled))
+    for news in session.wait("strip-1"):
+        if news.step and news.step.job:
+            session.cancel("strip-1")
+    session.close()
+    assert isinstance(news.problem, Interrupted)
+    assert server.jobs()[0].state is JobState.CANCELLED
+    assert not (export.parent / "takes").exists()
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_not_running_is_said_to_be_so() -> None:
+    with pytest.raises(
+        Unavailable, match=r"no server answers at http://127.0.0.1:\d+; start one with 'wan-animate serve'"
+    ):
+        Server(f"http://127.0.0.1:{free_port()}", TOKEN).health()
+
+
+def test_a_wrong_token_is_said_to_be_so(url: str, export: Path) -> None:
+    server = Server(url, "another-token")
+    for ask in (server.health, server.jobs, lambda: drain(server.submit(read(export), export))):
+        with pytest.raises(BadInput, match="does not accept this token"):
+            ask()
+
+
+def test_no_token_is_said_before_anything_is_sent() -> None:
+    with pytest.raises(BadInput, match="no token is given"):
+        Server("http://127.0.0.1:1", "  ")
+
+
+def test_the_token_is_in_no_message(url: str) -> None:
+    with pytest.raises(BadInput) as problem:
+        Server(url, "secret-but-wrong").health()
+    assert "secret-but-wrong" not in str(problem.value)
+
+
+def test_a_server_of_another_wire_version_is_said_to_be_so(
+    url: str, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "WIRE_VERSION", 2)
+    server = Server(url, TOKEN)
+    with pytest.raises(Unavailable, match="speaks wire version 2, this add-on speaks 1; update the older"):
+        server.health()
+    with pytest.raises(Unavailable, match="you speak wire version 1, this server speaks 2"):
+        drain(server.submit(read(export), export))
+
+
+def test_something_else_at_the_address_is_said_to_be_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def answer() -> None:
+            line, _ = door.accept()
+            with line:
+                line.recv(4096)
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(Unavailable, match="is not a Wan Animate server"):
+            Server(f"http://127.0.0.1:{door.getsockname()[1]}", TOKEN).health()
+
+
+def test_a_server_that_hangs_up_is_said_to_be_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=lambda: door.accept()[0].close(), daemon=True).start()
+        with pytest.raises(Unavailable, match=r"http://127.0.0.1:\d+"):
+            Server(f"http://127.0.0.1:{door.getsockname()[1]}", TOKEN).health()
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "READ_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as door, pytest.raises(Unavailable, match="did not answer in time"):
+        Server(f"http://127.0.0.1:{door.getsockname()[1]}", TOKEN).health()
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8188", "ftp://host/", "http://", "http://host:port", "http://[::1"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(BadInput, match="expected one such as http"):
+        Server(url, TOKEN)
+
+
+def test_a_shot_that_the_server_refuses_says_why(server: Server, export: Path) -> None:
+    shot = read(export)
+    without = {path: entry for path, entry in shot.files.items() if not path.startswith("matte/1003")}
+    with pytest.raises(BadInput, match="1003"):
+        drain(server.submit(replace(shot, files=without), export))
+
+
+@pytest.mark.parametrize("damage", ["gone", "truncated"])
+def test_a_file_that_changed_since_the_export_is_named(server: Server, export: Path, damage: str) -> None:
+    file = export / "plate" / "1002.png"
+    file.unlink() if damage == "gone" else file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(BadInput, match=r"1002\.png.*export the shot again"):
+        drain(server.submit(read(export), export))
+    assert server.jobs() == ()
+
+
+def test_an_unknown_job_has_a_sentence(server: Server, tmp_path: Path) -> None:
+    for ask in (server.job, server.cancel, server.take, lambda job: drain(server.collect(job, tmp_path))):
+        with pytest.raises(BadInput, match="there is no job"):
+            ask("0" * 32)
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert Server(url, TOKEN).health().version
+
+
+def test_a_netrc_file_does_not_replace_the_token(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server = Server(url, TOKEN)
+    server._http.trust_env = True  # as for a server on another machine
+    assert server.health().version
+
+
+@pytest.mark.parametrize(("url", "local"), [
+    ("http://127.0.0.1:8188", True),
+    ("http://127.8.0.1", True),
+    ("http://localhost:1", True),
+    ("http://[::1]:8188", True),
+    ("http://192.168.0.7:8188", False),
+    ("http://localhost.example.org", False),
+    ("http://127.0.0.1.example.org", False),
+])  # fmt: skip
+def test_loopback_is_known_from_other_machines(url: str, local: bool) -> None:
+    assert is_loopback(url) is local
+
+
+# --- the whole way, with the server as its own process --------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`wan-animate serve` with its worker."""
+    folder = tmp_path_factory.mktemp("server")
+    ready = folder / "ready.json"
+    arguments = ["serve", "--port", "0", "--data", str(folder / "data"), "--token-file", str(folder / "token")]
+    process = subprocess.Popen([sys.executable, "-m", "wan_animate_server", *arguments, "--ready-file", str(ready)])
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        said = json.loads(ready.read_text())
+        yield Server(said["url"], Path(said["token_file"]).read_text())
+    finally:
+        process.terminate()
+        assert process.wait(15) in (0, 130, 143)
+
+
+def test_an_export_becomes_a_complete_take_beside_it(whole: Server, export: Path) -> None:
+    session = Session(poll=0.05)
+    session.start("strip-1", lambda cancelled: deliver(whole, export, cancelled))
+    *steps, last = session.wait("strip-1")
+    session.close()
+    assert last.problem is None
+    folder = Path(last.result or "")
+    assert folder == export.parent / "takes" / "v001"
+    take = Take.loads((folder / TAKE_FILE).read_bytes())
+    assert (take.state, take.export, take.version) == (TakeState.COMPLETE, read(export).hash, 1)
+    assert len(take.sequence("character")) == 5
+    assert {path: file_entry(folder / path) for path in take.files} == take.files
+    assert {news.step.stage for news in steps if news.step} > {"uploading", "fetching"}
+
+
+def test_the_same_job_fetched_again_is_the_next_version(whole: Server, tmp_path: Path) -> None:
+    job = next(job for job in whole.jobs() if job.state is JobState.DONE)
+    for version in (1, 2):
+        drain(whole.collect(job.id, tmp_path))
+        assert Take.loads((tmp_path / f"v00{version}" / TAKE_FILE).read_bytes()).version == version
+
+
+def test_a_file_that_arrives_damaged_leaves_nothing_behind(
+    whole: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = next(job for job in whole.jobs() if job.state is JobState.DONE)
+    take = whole.take(job.id)
+    wrong = {path: FileEntry(sha256="0" * 64, size=entry.size) for path, entry in take.files.items()}
+    monkeypatch.setattr(whole, "take", lambda _: replace(take, files=wrong))
+    with pytest.raises(Unavailable, match="arrived damaged"):
+        drain(whole.collect(job.id, tmp_path))
+    assert list(tmp_path.iterdir()) == []
