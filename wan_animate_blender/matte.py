@@ -113,18 +113,28 @@ def write(matte: Matte, place: Place, rows: Sequence[FrameRow], folder: Path) ->
 def _write_mask(mask: bpy.types.Mask, place: Place, rows: Sequence[FrameRow], folder: Path) -> Iterator[Path]:
     """Through a mask strip, so that curves, feathers and keyframes are Blender's own."""
     folder.mkdir()
-    with stills.copy_of(place.scene) as copy:
+    with stills.copy_of(place.scene) as copy, _lasting(mask, rows[-1].source) as lasting:
         stills.prepare(copy, place.raster.width, place.raster.height, "BW")
         stills.set_view(copy, stills.VIEW)
         copy.render.use_sequencer, copy.render.engine = True, "CYCLES"
         copy.animation_data_clear()
         copy.sequence_editor_clear()
         strips = timeline.strips(copy.sequence_editor_create())
-        strips.new_mask(name="matte", mask=mask, channel=1, frame_start=0)
-        last = mask.frame_end - mask.frame_start
+        strips.new_mask(name="matte", mask=lasting, channel=1, frame_start=0)
         for row in rows:
-            copy.frame_current = int(min(row.source, last))
+            copy.frame_current = int(row.source)
             yield stills.write(copy, folder / frame_name(row.shot, "png"))
+
+
+@contextlib.contextmanager
+def _lasting(mask: bpy.types.Mask, source: float) -> Iterator[bpy.types.Mask]:
+    """A copy of `mask` whose range goes on to a frame of the footage; a strip shows none from its end on."""
+    copy = mask.copy()
+    copy.frame_end = max(mask.frame_end, mask.frame_start + int(source) + 1)
+    try:
+        yield copy
+    finally:
+        bpy.data.masks.remove(copy)
 
 
 # --- from 3D --------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ def check(view: View) -> None:
         raise BadInput(f"{rig.name!r} is a {rig.type.lower()}, not a rig; choose an armature")
     if rig.name not in scene.objects:
         raise BadInput(f"the rig {rig.name!r} is not in the scene {scene.name!r}; choose the scene that it is in")
+    for each in scene.view_layers:
+        each.update()  # else what a script has just linked is in none
     layer(view)
     rigs.choose(rig.name, rig.data.bones.keys())
     cameras = {marker.camera for marker in scene.timeline_markers if marker.camera} | {scene.camera}
