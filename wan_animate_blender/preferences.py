@@ -67,12 +67,13 @@ def token() -> str:
 
 def server(url: str, token: str) -> Server:
     """Raises `Unavailable` for another machine while Blender's online access is off."""
+    chosen = Server(url, token)
     if not (is_loopback(url) or bpy.app.online_access):
         raise Unavailable(
             f"{url} is another machine and Blender's online access is off; "
             "allow it under Preferences, System, Network, or use a server on this machine"
         )
-    return Server(url, token)
+    return chosen
 
 
 def shots_folder() -> Path:

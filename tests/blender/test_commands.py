@@ -1,0 +1,172 @@
+"""`--command wan_animate export|import|generate`: what is written, what is said, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+from footage import new_effect, noise, write_png
+from serving import Served, serving
+from takes import enable_addon, export_of, take_of
+
+from wan_animate_blender import identity, timeline
+from wan_animate_blender.commands import main
+from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, ExitCode, Shot, Take
+
+
+@pytest.fixture(autouse=True)
+def addon(fresh: None) -> None:
+    enable_addon()
+
+
+@pytest.fixture
+def plate(
+    edit: Any, film: Callable[..., Any], metarig: bpy.types.Object, camera: bpy.types.Object, tmp_path: Path
+) -> Any:
+    """A saved file with a strip of five frames, 12 to 16, on which everything is set; two frames of handles."""
+    strip = film("plate", frames=9, first=10)
+    film("matte", lambda i: np.full((48, 80), 255 * (i % 2), np.uint8), frames=9, first=10, channel=2)
+    for one in timeline.strips(edit.sequence_editor):
+        timeline.set_frame_range(one, 12, 17)
+    ours = strip.wan_animate
+    ours.rig, ours.matte, ours.matte_strip, ours.face = metarig, "STRIP", "matte", "none"
+    ours.character = bpy.data.images.load(str(write_png(tmp_path / "hero.png", noise(99, 40, 60))))
+    ours.handles, ours.steps, ours.segment, ours.area = 2, 2, 9, 80 * 48
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
+    return strip
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("server")) as served:
+        yield served
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The progress lines among all that Blender prints."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith('{"stage"')]
+
+
+def test_export_writes_the_shot_and_says_where(plate: Any, tmp_path: Path, capsys: Any) -> None:
+    assert main(["export", "--strip", "plate", "--out", str(tmp_path / "shots"), "--json"]) == ExitCode.DONE
+    *steps, last = said(capsys)
+    folder = tmp_path / "shots" / "SH010" / "e001"
+    assert last == {"stage": "done", "export": str(folder)}
+    assert {step["stage"] for step in steps} == {"exporting"}
+    assert steps[-1]["progress"] == 1.0
+    shot = Shot.loads((folder / SHOT_FILE).read_bytes())
+    assert (len(shot.frames), shot.cut_in, shot.cut_out) == (9, 1003, 1007)
+    assert (shot.settings.steps, shot.settings.segment, shot.settings.area) == (2, 9, 3840)
+
+
+def test_a_strip_without_identity_gets_one_that_is_saved(plate: Any, tmp_path: Path) -> None:
+    assert main(["export", "--strip", "plate", "--out", str(tmp_path / "shots")]) == ExitCode.DONE
+    shot = Shot.loads((tmp_path / "shots" / "SH010" / "e001" / SHOT_FILE).read_bytes())
+    bpy.ops.wm.revert_mainfile()
+    strip = timeline.strips(bpy.context.scene.sequence_editor)["plate"]
+    assert shot.strip == strip.wan_animate.uid != ""
+    assert strip.wan_animate.shot == "SH010"
+
+
+def test_the_shots_lie_where_the_preferences_say_unless_told(plate: Any, tmp_path: Path) -> None:
+    assert main(["export", "--strip", "plate"]) == ExitCode.DONE
+    assert (tmp_path / "wan_animate" / "SH010" / "e001" / SHOT_FILE).is_file()
+
+
+def test_import_puts_the_take_into_the_file(edit: Any, plate: Any, tmp_path: Path, capsys: Any) -> None:
+    identity.mark(edit, plate)
+    folder = take_of(export_of(plate, tmp_path / "shots"))
+    assert main(["import", "--take", str(folder), "--json"]) == ExitCode.DONE
+    assert said(capsys) == [{"stage": "done", "strips": ["SH010 v001 character"]}]
+    bpy.ops.wm.revert_mainfile()
+    new = timeline.strips(bpy.context.scene.sequence_editor)["SH010 v001 character"]
+    assert (new.channel, timeline.frame_range(new)) == (3, (12, 17))
+
+
+def test_generate_goes_the_whole_way(plate: Any, served: Served, tmp_path: Path, capsys: Any) -> None:
+    where = ["--server", served.url, "--token-file", str(served.token_file), "--out", str(tmp_path / "shots")]
+    assert main(["generate", "--strip", "plate", *where, "--json"]) == ExitCode.DONE
+    *steps, last = said(capsys)
+    stages = list(dict.fromkeys(step["stage"] for step in steps))
+    assert stages[:2] == ["exporting", "uploading"]
+    assert stages[-1] == "fetching"
+    assert last["take"] == str(tmp_path / "shots" / "SH010" / "takes" / "v001")
+    assert last["strips"] == ["SH010 v001 character"]
+    take = Take.loads(Path(last["take"], TAKE_FILE).read_bytes())
+    assert (take.first, take.last, take.width, take.height) == (1001, 1009, 80, 48)
+    bpy.ops.wm.revert_mainfile()
+    new = timeline.strips(bpy.context.scene.sequence_editor)["SH010 v001 character"]
+    assert (new.channel, timeline.frame_range(new), len(new.elements)) == (3, (12, 17), 9)
+    assert new.strip_elem_from_frame(12).filename == "1003.png"
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("arguments", "code", "sentence"), [
+    (["export", "--strip", "nothing"], ExitCode.BAD_INPUT, "has no strip 'nothing'; its strips are: matte, plate"),
+    (["export", "--strip", "plate", "--scene", "Loft"], ExitCode.BAD_INPUT, "no scene 'Loft'; choose one of Scene"),
+    (["export"], ExitCode.BAD_INPUT, "the following arguments are required: --strip"),
+    (["exprot"], ExitCode.BAD_INPUT, "invalid choice: 'exprot'"),
+    (["import", "--take", "/no/take"], ExitCode.BAD_INPUT, "/no/take holds no take"),
+    (["generate", "--strip", "plate", "--server", "http://127.0.0.1:9"], ExitCode.UNAVAILABLE,
+     "no server answers at http://127.0.0.1:9; start one with 'wan-animate serve'"),
+    (["generate", "--strip", "plate", "--server", "http://192.0.2.1:8188"], ExitCode.UNAVAILABLE,
+     "http://192.0.2.1:8188 is another machine and Blender's online access is off"),
+    (["generate", "--strip", "plate", "--server", "gopher://x"], ExitCode.BAD_INPUT, "expected one such as http"),
+    (["generate", "--strip", "plate", "--server", "http://127.0.0.1:9", "--token-file", "/no/file"],
+     ExitCode.BAD_INPUT, "cannot read the token from /no/file"),
+])  # fmt: skip
+def test_what_cannot_be_done_is_one_sentence_and_nothing_is_written(
+    plate: Any, tmp_path: Path, capsys: Any, monkeypatch: Any, arguments: list[str], code: ExitCode, sentence: str
+) -> None:
+    monkeypatch.setenv("WAN_ANIMATE_TOKEN", "a-token")
+    before = (tmp_path / "edit.blend").read_bytes()
+    assert main(arguments) == code
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "edit.blend").read_bytes() == before
+    assert not (tmp_path / "wan_animate").exists()
+
+
+def test_a_wrong_token_is_said_before_the_export(plate: Any, served: Served, capsys: Any, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("wrong")
+    where = ["--server", served.url, "--token-file", str(tmp_path / "token")]
+    assert main(["generate", "--strip", "plate", *where]) == ExitCode.BAD_INPUT
+    assert "does not accept this token" in capsys.readouterr().err
+    assert not (tmp_path / "wan_animate").exists()
+
+
+def test_with_json_the_problem_is_said_there_too(plate: Any, capsys: Any) -> None:
+    assert main(["export", "--strip", "nothing", "--json"]) == ExitCode.BAD_INPUT
+    output = capsys.readouterr()
+    assert json.loads(output.out)["stage"] == "failed"
+    assert json.loads(output.out)["message"] + "\n" == output.err
+
+
+def test_a_strip_without_rig_is_refused(plate: Any, capsys: Any, tmp_path: Path) -> None:
+    plate.wan_animate.rig = None
+    assert main(["export", "--strip", "plate"]) == ExitCode.BAD_INPUT
+    assert "no rig is chosen" in capsys.readouterr().err
+    assert not (tmp_path / "wan_animate").exists()
+
+
+def test_a_strip_without_a_picture_is_refused(edit: Any, plate: Any, capsys: Any, tmp_path: Path) -> None:
+    new_effect(edit.sequence_editor, "ADJUSTMENT", 5, 1, 20)
+    assert main(["export", "--strip", "adjustment"]) == ExitCode.BAD_INPUT
+    assert "is an adjustment layer and has no picture of its own" in capsys.readouterr().err
+    assert not (tmp_path / "wan_animate").exists()
+
+
+def test_a_file_that_was_never_saved_has_nowhere_to_keep_shots(
+    edit: Any, film: Callable[..., Any], capsys: Any
+) -> None:
+    film()
+    assert main(["export", "--strip", "plate"]) == ExitCode.BAD_INPUT
+    assert "a .blend that was never saved; save it, or set another folder" in capsys.readouterr().err
