@@ -331,6 +331,8 @@ class ShotRender:
         return StoredSegment(frames.contiguous().numpy(), tail.contiguous().numpy())
 
     def _watched(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Call `check` before every chunk, and after the last."""
+        self.check()
         for chunk in chunks:
             self.check()
             yield chunk

@@ -44,7 +44,11 @@ def load_model(name: str, *, device: str = "cpu", precision: Precision = Precisi
     """
     if name not in MODELS:
         raise Unavailable(f"the model {name!r} is not installed; choose one of: {', '.join(sorted(MODELS))}")
-    target, folder = find_device(device), MODELS[name]
+    return read_model(name, MODELS[name], find_device(device), precision)
+
+
+def read_model(name: str, folder: Path, device: torch.device, precision: Precision) -> Model:
+    """The model that lies in `folder` as `MODELS` says; random where it has no weights. Raises `BadInput`."""
     sizes = json.loads((folder / f"{name}.json").read_text())
     weights = sorted(folder.glob("*.safetensors"))
     with torch.device("meta" if weights else "cpu"):
@@ -57,11 +61,11 @@ def load_model(name: str, *, device: str = "cpu", precision: Precision = Precisi
     dtypes = {part: torch.float32 if part is Part.VAE else DTYPES[precision] for part in Part}
     if weights:
         for part, network in networks.items():
-            load_into(network, open_checkpoint(folder, part), device=target, dtype=partial(_same, dtypes[part]))
+            load_into(network, open_checkpoint(folder, part), device=device, dtype=partial(_same, dtypes[part]))
     else:
         randomise(networks.values())
     for part, network in networks.items():
-        network.to(target, dtypes[part]).eval().requires_grad_(False)
+        network.to(device, dtypes[part]).eval().requires_grad_(False)
     return Model(
         name=name,
         area=sizes["area"],
@@ -70,7 +74,7 @@ def load_model(name: str, *, device: str = "cpu", precision: Precision = Precisi
         text=text,
         clip=clip,
         tokenizer=read_tokenizer(folder / TOKENIZER, transformer.config.text_len),
-        device=target,
+        device=device,
         dtype=DTYPES[precision],
         files={path.name: sha256_file(path) for path in (folder / f"{name}.json", folder / TOKENIZER, *weights)},
         notes=() if weights else (RANDOM_WEIGHTS,),

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
 from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from wan_animate_server.model.clip import CLIPConfig
 from wan_animate_server.model.face import FaceConfig
@@ -78,6 +80,93 @@ def randomise() -> Callable[[nn.Module], Any]:
         return module.eval()
 
     return fill
+
+
+@pytest.fixture(scope="session")
+def transformer_peer() -> Callable[[TransformerConfig], Any]:
+    """diffusers' transformer of the same sizes."""
+
+    def build(config: TransformerConfig) -> Any:
+        sizes = (str(config.motion.size >> i) for i in range(len(config.motion.channels)))
+        return WanAnimateTransformer3DModel(
+            num_attention_heads=config.heads,
+            attention_head_dim=config.dim // config.heads,
+            in_channels=config.latent_channels + config.known_channels,
+            latent_channels=config.latent_channels,
+            out_channels=config.latent_channels,
+            text_dim=config.text_dim,
+            freq_dim=config.freq_dim,
+            ffn_dim=config.ffn_dim,
+            num_layers=config.layers,
+            image_dim=config.image_dim,
+            added_kv_proj_dim=config.dim,
+            motion_encoder_channel_sizes=dict(zip(sizes, config.motion.channels, strict=True)),
+            motion_encoder_size=config.motion.size,
+            motion_style_dim=config.motion.style_dim,
+            motion_dim=config.motion.motion_dim,
+            motion_encoder_dim=config.motion.out_dim,
+            face_encoder_hidden_dim=config.face.hidden_dim,
+            face_encoder_num_heads=config.face.heads,
+            inject_face_latents_blocks=config.face_every,
+        ).eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def vae_peer() -> Callable[[VAEConfig], Any]:
+    """diffusers' autoencoder of the same sizes."""
+
+    def build(config: VAEConfig) -> Any:
+        return AutoencoderKLWan(
+            base_dim=config.dim,
+            dim_mult=list(config.multipliers),
+            num_res_blocks=config.blocks,
+            temperal_downsample=list(config.temporal),
+        ).eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def t5_peer() -> Callable[[T5Config], Any]:
+    """transformers' text encoder of the same sizes."""
+
+    def build(config: T5Config) -> Any:
+        return UMT5EncoderModel(
+            UMT5Config(
+                vocab_size=config.vocabulary,
+                d_model=config.dim,
+                d_kv=config.attention_dim // config.heads,
+                d_ff=config.ffn_dim,
+                num_layers=config.layers,
+                num_heads=config.heads,
+                relative_attention_num_buckets=config.buckets,
+                relative_attention_max_distance=config.max_distance,
+            )
+        ).eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def clip_peer() -> Callable[[CLIPConfig], Any]:
+    """transformers' picture encoder of the same sizes."""
+
+    def build(config: CLIPConfig) -> Any:
+        return CLIPVisionModel(
+            CLIPVisionConfig(
+                hidden_size=config.dim,
+                intermediate_size=config.dim * config.mlp_ratio,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                image_size=config.size,
+                patch_size=config.patch,
+                hidden_act="gelu",
+            )
+        ).eval()
+
+    return build
 
 
 @pytest.fixture(scope="session")

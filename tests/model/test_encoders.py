@@ -7,41 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from wan_animate_server.model.clip import CLIPConfig, CLIPVision
 from wan_animate_server.model.t5 import T5Config, T5Encoder
 
 Convert = Callable[..., dict[str, Tensor]]
-
-
-def t5_reference(config: T5Config) -> Any:
-    return UMT5EncoderModel(
-        UMT5Config(
-            vocab_size=config.vocabulary,
-            d_model=config.dim,
-            d_kv=config.attention_dim // config.heads,
-            d_ff=config.ffn_dim,
-            num_layers=config.layers,
-            num_heads=config.heads,
-            relative_attention_num_buckets=config.buckets,
-            relative_attention_max_distance=config.max_distance,
-        )
-    ).eval()
-
-
-def clip_reference(config: CLIPConfig) -> Any:
-    return CLIPVisionModel(
-        CLIPVisionConfig(
-            hidden_size=config.dim,
-            intermediate_size=config.dim * config.mlp_ratio,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            image_size=config.size,
-            patch_size=config.patch,
-            hidden_act="gelu",
-        )
-    ).eval()
+Build = Callable[..., Any]
 
 
 def same_names(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -52,9 +23,9 @@ def same_names(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, 
 
 @torch.no_grad()
 def test_text_features_equal_transformers_near_and_far_and_beside_padding(
-    t5_config: T5Config, randomise: Callable[..., T5Encoder], t5_to_transformers: Convert
+    t5_config: T5Config, randomise: Callable[..., T5Encoder], t5_to_transformers: Convert, t5_peer: Build
 ) -> None:
-    encoder, peer = randomise(T5Encoder(t5_config)), t5_reference(t5_config)
+    encoder, peer = randomise(T5Encoder(t5_config)), t5_peer(t5_config)
     peer.load_state_dict(t5_to_transformers(encoder.state_dict()), strict=False)
     ids = torch.randint(0, t5_config.vocabulary, (2, 300))
     mask = torch.ones(2, 300, dtype=torch.long)
@@ -75,9 +46,9 @@ def test_padding_does_not_change_the_rows_of_the_text(t5_config: T5Config, rando
 
 @torch.no_grad()
 def test_picture_tokens_equal_the_last_layer_but_one_of_transformers(
-    clip_config: CLIPConfig, randomise: Callable[..., CLIPVision], clip_to_transformers: Convert
+    clip_config: CLIPConfig, randomise: Callable[..., CLIPVision], clip_to_transformers: Convert, clip_peer: Build
 ) -> None:
-    encoder, peer = randomise(CLIPVision(clip_config)), clip_reference(clip_config)
+    encoder, peer = randomise(CLIPVision(clip_config)), clip_peer(clip_config)
     peer.load_state_dict(same_names(peer.state_dict(), clip_to_transformers(encoder.state_dict())), strict=False)
     pixels = torch.randn(2, 3, clip_config.size, clip_config.size)
     tokens = encoder(pixels)
@@ -86,9 +57,11 @@ def test_picture_tokens_equal_the_last_layer_but_one_of_transformers(
     torch.testing.assert_close(tokens, expected, atol=1e-5, rtol=0)
 
 
-def test_the_full_text_encoder_has_the_official_names_shapes_and_count(t5_to_transformers: Convert) -> None:
+def test_the_full_text_encoder_has_the_official_names_shapes_and_count(
+    t5_to_transformers: Convert, t5_peer: Build
+) -> None:
     with torch.device("meta"):
-        encoder, peer = T5Encoder(T5Config()), t5_reference(T5Config())
+        encoder, peer = T5Encoder(T5Config()), t5_peer(T5Config())
     assert sum(p.numel() for p in encoder.parameters()) == 5_680_910_336
     shapes = {name: weight.shape for name, weight in t5_to_transformers(encoder.state_dict()).items()}
     theirs = {name: weight.shape for name, weight in peer.state_dict().items()}
@@ -96,9 +69,11 @@ def test_the_full_text_encoder_has_the_official_names_shapes_and_count(t5_to_tra
     assert shapes == theirs
 
 
-def test_the_full_picture_encoder_has_the_official_names_shapes_and_count(clip_to_transformers: Convert) -> None:
+def test_the_full_picture_encoder_has_the_official_names_shapes_and_count(
+    clip_to_transformers: Convert, clip_peer: Build
+) -> None:
     with torch.device("meta"):
-        encoder, peer = CLIPVision(CLIPConfig()), clip_reference(CLIPConfig())
+        encoder, peer = CLIPVision(CLIPConfig()), clip_peer(CLIPConfig())
     assert sum(p.numel() for p in encoder.parameters()) == 632_076_800
     assert CLIPConfig().tokens == 257
     ours = same_names(peer.state_dict(), clip_to_transformers(encoder.state_dict()))

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import WanAnimateTransformer3DModel
 from torch import Tensor
 
 from wan_animate_server.model.attention import rope_table
@@ -17,32 +16,6 @@ from wan_animate_server.model.motion import MotionConfig
 from wan_animate_server.model.transformer import Transformer, TransformerConfig, sinusoid
 
 Inputs = dict[str, Tensor]
-
-
-def reference(config: TransformerConfig) -> Any:
-    """diffusers' network of the same sizes."""
-    sizes = (str(config.motion.size >> i) for i in range(len(config.motion.channels)))
-    return WanAnimateTransformer3DModel(
-        num_attention_heads=config.heads,
-        attention_head_dim=config.dim // config.heads,
-        in_channels=config.latent_channels + config.known_channels,
-        latent_channels=config.latent_channels,
-        out_channels=config.latent_channels,
-        text_dim=config.text_dim,
-        freq_dim=config.freq_dim,
-        ffn_dim=config.ffn_dim,
-        num_layers=config.layers,
-        image_dim=config.image_dim,
-        added_kv_proj_dim=config.dim,
-        motion_encoder_channel_sizes=dict(zip(sizes, config.motion.channels, strict=True)),
-        motion_encoder_size=config.motion.size,
-        motion_style_dim=config.motion.style_dim,
-        motion_dim=config.motion.motion_dim,
-        motion_encoder_dim=config.motion.out_dim,
-        face_encoder_hidden_dim=config.face.hidden_dim,
-        face_encoder_num_heads=config.face.heads,
-        inject_face_latents_blocks=config.face_every,
-    ).eval()
 
 
 def inputs(config: TransformerConfig, batch: int = 2, frames: int = 3, height: int = 4, width: int = 6) -> Inputs:
@@ -93,9 +66,10 @@ def test_the_velocity_equals_diffusers(
     transformer_config: TransformerConfig,
     randomise: Callable[..., Transformer],
     to_diffusers: Callable[..., dict[str, Tensor]],
+    transformer_peer: Callable[..., Any],
 ) -> None:
     config = sizes(transformer_config)
-    model, peer = randomise(Transformer(config)), reference(config)
+    model, peer = randomise(Transformer(config)), transformer_peer(config)
     peer.load_state_dict(to_diffusers(model.state_dict()))
     given = inputs(config)
     velocity = ours(model, given)
@@ -154,10 +128,11 @@ def test_the_negative_branch_replaces_text_and_face_only(
 
 def test_the_full_network_has_the_official_names_shapes_and_count(
     to_diffusers: Callable[..., dict[str, Tensor]],
+    transformer_peer: Callable[..., Any],
 ) -> None:
     config = TransformerConfig()
     with torch.device("meta"):
-        model, peer = Transformer(config), reference(config)
+        model, peer = Transformer(config), transformer_peer(config)
     weights = model.state_dict()
     assert len(weights) == 1441
     assert sum(p.numel() for p in model.parameters()) == 17_274_816_884
