@@ -37,6 +37,9 @@ def prepare(scene: bpy.types.Scene, width: int, height: int, mode: str) -> None:
     render.use_border = render.use_multiview = render.use_stamp = render.use_placeholder = False
     render.use_file_extension = render.use_overwrite = True
     render.use_compositing = False
+    for name in render.bl_rna.properties.keys():  # noqa: SIM118 – no dictionary
+        if name.startswith("use_stamp_"):  # else every file carries dates, render times and this machine's paths
+            setattr(render, name, False)
     render.dither_intensity = 0.0
     timeline.write_png(render.image_settings, mode)
     render.image_settings.color_management = "FOLLOW_SCENE"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
-from footage import noise, read_png, write_png
+from footage import new_sound, noise, read_png, write_png
 
 from wan_animate_blender import matte, timeline, wire
-from wan_animate_blender.export import Progress, Request, export
-from wan_animate_blender.wire import FaceSource, Mode
+from wan_animate_blender.export import Progress, Request, RigTime, check, export, frame_table
+from wan_animate_blender.wire import BadInput, FaceSource, Mode, RasterKind
 
 
 @pytest.fixture
@@ -63,3 +64,186 @@ def test_an_export_is_a_complete_shot_folder(request_: Request) -> None:
     pose = np.load(folder / wire.POSE_FILE)
     assert pose["keypoints"].shape == (10, 133, 3)
     assert pose["face_box"].shape == (10, 4)
+
+
+def test_exporting_again_makes_the_next_version(request_: Request) -> None:
+    folders = [finish(request_)[1] for _ in range(2)]
+    assert [folder.name for folder in folders] == ["e001", "e002"]
+    shots = [wire.Shot.loads((folder / wire.SHOT_FILE).read_bytes()) for folder in folders]
+    assert shots[0].hash == shots[1].hash
+    assert b"tEXt" not in (folders[0] / shots[0].sequence("matte")[0]).read_bytes()
+
+
+def test_the_rigs_face_is_rendered_for_every_frame(request_: Request) -> None:
+    request = replace(request_, face=FaceSource.RIG, mode=Mode.ANIMATE, matte=None, handles=0)
+    timeline.set_frame_range(request.strip, 14, 16)
+    steps, folder = finish(request)
+    shot = wire.Shot.loads((folder / wire.SHOT_FILE).read_bytes())
+    assert [step.what for step in steps] == ["pose", "pose", "plate", "plate", "face", "face"]
+    assert [read_png(folder / name).shape for name in shot.sequence("face")] == [(512, 512, 3)] * 2
+    assert shot.sequence("matte") == []
+    assert np.isfinite(np.load(folder / wire.POSE_FILE)["face_box"]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"rig_time": RigTime.SOURCE, "rig_start": 101.5}, [101.5 + i for i in range(2, 12)]),
+        ({"rig_time": RigTime.TIMELINE}, list(range(12, 22))),
+        ({"handles": 100}, list(range(1, 17))),
+    ],
+)
+def test_the_rig_follows_the_footage_or_the_edit(
+    request_: Request, changes: dict[str, Any], expected: list[float]
+) -> None:
+    rows, cut_in, cut_out = frame_table(replace(request_, **changes))
+    assert [row.rig for row in rows] == expected
+    assert [rows[number - 1001].timeline for number in (cut_in, cut_out)] == [14, 19]
+
+
+def test_the_frame_rate_stays_an_exact_fraction(request_: Request) -> None:
+    request_.scene.render.fps, request_.scene.render.fps_base = 24, 1.001
+    _, folder = finish(request_)
+    assert wire.Shot.loads((folder / wire.SHOT_FILE).read_bytes()).fps == Fraction(24000, 1001)
+
+
+# --- what is left behind --------------------------------------------------------------------------
+
+
+def everything() -> dict[str, list[str]]:
+    """Names of all datablocks of the file, by kind."""
+    kinds = [name for name, kind in bpy.data.bl_rna.properties.items() if kind.type == "COLLECTION"]
+    return {kind: [block.name for block in getattr(bpy.data, kind)] for kind in kinds}
+
+
+def as_it_stands(scene: bpy.types.Scene) -> dict[str, object]:
+    """What an export has no business to change."""
+    render = scene.render
+    return {
+        "blocks": everything(),
+        "frame": (scene.frame_current, scene.frame_subframe, scene.frame_start, scene.frame_end),
+        "camera": scene.camera.name,
+        "render": {name: str(getattr(render, name)) for name in render.bl_rna.properties.keys()},  # noqa: SIM118
+        "image": {name: str(getattr(render.image_settings, name)) for name in ("file_format", "color_mode")},
+        "view": (scene.view_settings.view_transform, scene.view_settings.look),
+        "engine": (scene.cycles.samples, scene.cycles.device, scene.world),
+        "strips": [
+            (s.name, s.channel, s.mute, s.select, timeline.frame_range(s), s.transform.scale_x, len(s.modifiers))
+            for s in timeline.strips_all(scene.sequence_editor)
+        ],
+        "active": (bpy.context.scene.name, bpy.context.object.name, bpy.context.object.mode),
+    }
+
+
+def test_nothing_else_changes_in_the_file(request_: Request) -> None:
+    scene = request_.scene
+    bpy.ops.mesh.primitive_cube_add(size=0.5)
+    bpy.context.object.parent = request_.rig
+    mask = bpy.data.masks.new("outline")
+    mask.layers.new()
+    scene.frame_set(7, subframe=0.25)
+    before = as_it_stands(scene)
+    timeline.set_frame_range(request_.strip, 14, 15)
+    changed = as_it_stands(scene)
+    assert changed != before  # the comparison sees strips
+    for source in (matte.FromRig(), matte.FromMask(mask), request_.matte):
+        finish(replace(request_, matte=source, handles=0, face=FaceSource.RIG, raster=RasterKind.CANVAS))
+        assert as_it_stands(scene) == changed
+
+
+@pytest.mark.parametrize("steps", [1, 12, 25])
+def test_a_cancelled_export_leaves_no_folder_and_no_scene(request_: Request, steps: int) -> None:
+    before = as_it_stands(request_.scene)
+    generator = export(request_)
+    for _ in range(steps):
+        next(generator)
+    generator.close()
+    assert as_it_stands(request_.scene) == before
+    assert not list(request_.root.rglob("e*"))
+
+
+def test_an_export_that_fails_half_way_leaves_no_folder(request_: Request) -> None:
+    generator = export(request_)
+    for _ in range(12):
+        next(generator)
+    for file in (request_.root.parent / "plate").iterdir():
+        file.unlink()
+    with pytest.raises(OSError, match="No such file"):
+        for _ in generator:
+            pass
+    assert not list(request_.root.rglob("e*"))
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def refusal(request: Request) -> str:
+    """The sentence with which `request` is refused, by the preflight and by the export alike; nothing is written."""
+    sentences = check(request)
+    with pytest.raises(BadInput) as problem:
+        next(export(request))
+    assert str(problem.value) == sentences[0]
+    assert not request.root.is_dir() or not list(request.root.rglob("e*"))
+    return sentences[0]
+
+
+def test_a_good_request_has_nothing_against_it(request_: Request) -> None:
+    assert check(request_) == []
+
+
+def test_a_strip_without_picture_is_refused(request_: Request, tmp_path: Path) -> None:
+    sound = new_sound(request_.scene.sequence_editor, tmp_path / "a.wav", channel=5)
+    assert refusal(replace(request_, strip=sound)).startswith("the strip 'dialog' is sound and has no picture")
+
+
+def test_a_missing_rig_is_refused(request_: Request) -> None:
+    assert refusal(replace(request_, rig=None)) == "no rig is chosen; choose the armature that moves the character"
+
+
+def test_a_rig_that_no_map_fits_is_refused(request_: Request) -> None:
+    request_.rig.data.bones["shin.L"].name = "crus.L"
+    assert refusal(request_).startswith("no bone map fits the rig 'metarig': the best guess, Rigify, finds 11 of 12")
+
+
+def test_a_missing_camera_is_refused(request_: Request) -> None:
+    request_.scene.camera = None
+    assert refusal(request_).startswith("the scene 'Scene' has no camera; add the one that filmed the plate")
+
+
+def test_a_missing_matte_is_refused_where_a_person_is_replaced(request_: Request) -> None:
+    assert refusal(replace(request_, matte=None)).startswith("no matte is chosen, and replacing a person needs one")
+    assert check(replace(request_, matte=None, mode=Mode.ANIMATE)) == []
+
+
+def test_a_character_that_is_not_there_is_refused(request_: Request, tmp_path: Path) -> None:
+    request = replace(request_, character=tmp_path / "nobody.png")
+    assert (
+        refusal(request) == f"the character picture {request.character} is not there; choose a picture of the character"
+    )
+
+
+def test_a_character_that_is_no_picture_is_refused(request_: Request, tmp_path: Path) -> None:
+    (tmp_path / "hero.txt").write_text("a tall woman in a red coat")
+    sentence = refusal(replace(request_, character=tmp_path / "hero.txt"))
+    assert sentence.startswith("the character hero.txt is no picture")
+
+
+def test_a_character_picture_with_other_contents_is_refused(request_: Request, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("a tall woman in a red coat")
+    sentence = refusal(replace(request_, character=tmp_path / "text.png"))
+    assert sentence == "the character picture text.png cannot be read; save it again as PNG or choose another file"
+
+
+def test_a_name_that_is_no_folder_name_is_refused(request_: Request) -> None:
+    assert refusal(replace(request_, name="../SH010")).startswith("shot name is ../SH010, expected 1 to 64 letters")
+
+
+def test_a_folder_that_cannot_be_written_is_refused(request_: Request, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    request = replace(request_, root=tmp_path / "file" / "shots")
+    assert refusal(request) == f"cannot write to {request.root}; choose a folder that you may write to"
+
+
+def test_all_that_is_wrong_is_said_at_once_and_each_once(request_: Request) -> None:
+    sentences = check(replace(request_, rig=None, name="", character=Path("nowhere.png")))
+    assert len(sentences) == len(set(sentences)) == 3
