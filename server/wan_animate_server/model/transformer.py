@@ -106,6 +106,11 @@ def unpatched(x: Tensor, shape: torch.Size) -> Tensor:
     return x.permute(0, 6, 1, 2, 4, 3, 5).reshape(shape)
 
 
+def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """x·(1 + scale) + shift, in one pass over x."""
+    return torch.addcmul(shift, x, 1 + scale)
+
+
 class ImageEmbedding(nn.Module):
     """CLIP's tokens of the character picture -> the transformer's width."""
 
@@ -142,11 +147,10 @@ class Block(nn.Module):
     def forward(self, x: Tensor, time: Tensor, rope: Tensor, text: Keys, image: Keys) -> Tensor:
         """x float32 [B, N, dim], time float32 [B, 6, dim] -> float32 [B, N, dim]."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation.float() + time).chunk(6, dim=1)
-        x = x + gate1 * self.self_attn(self.norm1(x) * (1 + scale1) + shift1, rope)
+        x = torch.addcmul(x, gate1, self.self_attn(modulated(self.norm1(x), shift1, scale1), rope))
         x = x + self.cross_attn(self.norm3(x), text, image)
-        y = self.norm2(x) * (1 + scale2) + shift2
-        out: Tensor = x + gate2 * self.ffn(y.to(self.cross_attn.q.weight.dtype))
-        return out
+        y = modulated(self.norm2(x), shift2, scale2).to(self.cross_attn.q.weight.dtype)
+        return torch.addcmul(x, gate2, self.ffn(y))
 
 
 class Head(nn.Module):
@@ -161,7 +165,7 @@ class Head(nn.Module):
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """x [B, N, dim], time [B, dim] -> float32 [B, N, 4·channels]."""
         shift, scale = (self.modulation.float() + time.unsqueeze(1)).chunk(2, dim=1)
-        out: Tensor = self.head(self.norm(x) * (1 + scale) + shift)
+        out: Tensor = self.head(modulated(self.norm(x), shift, scale))
         return out
 
 
