@@ -51,7 +51,7 @@ def test_decoding_equals_diffusers_before_its_clamp(latent_frames: int, vae: VAE
     mean, std = statistics(vae.config)
     latents = torch.randn(2, 16, latent_frames, 4, 6)
     video = vae.decode(latents)
-    assert video.std() > 0.1
+    assert (video.abs() < 1).float().mean() > 0.5  # the clamp hides nothing
     expected = peer.decode(latents * std + mean).sample
     torch.testing.assert_close(video.clamp(-1, 1), expected, atol=1e-4, rtol=0)
     assert video.shape == (2, 3, 4 * latent_frames - 3, 32, 48)
