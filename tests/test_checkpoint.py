@@ -292,9 +292,10 @@ def test_what_is_missing_surplus_or_misshapen_is_counted_in_one_sentence(file: P
     assert "of another shape: 1 tensor (head.head.bias 3 for 64)" in said
 
 
-def test_a_checkpoint_with_nan_is_refused_and_nothing_is_assigned(file: Path) -> None:
+@pytest.mark.parametrize("bad", ["nan", "inf", "-inf"])
+def test_a_checkpoint_with_nan_is_refused_and_nothing_is_assigned(bad: str, file: Path) -> None:
     given = load_file(file)
-    given["head.head.bias"][3] = float("nan")
+    given["head.head.bias"][3] = float(bad)
     save_file(given, file)
     with torch.device("meta"):
         module = BUILD[Part.TRANSFORMER]()

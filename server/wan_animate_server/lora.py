@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from wan_animate_blender.wire import BadInput, sha256_file
 
 from . import names as official
-from .checkpoint import Checkpoint, DtypeOf, counted
+from .checkpoint import Checkpoint, DtypeOf, counted, is_finite
 from .names import Part
 from .tensorfile import Stored, TensorFile, open_tensors
 
@@ -216,7 +216,7 @@ def derive(
     weight = master.get(name, torch.float32, device)
     for delta, strength in changes:
         weight = torch.add(weight, delta.full(device).view(weight.shape), alpha=strength)
-    if not torch.isfinite(weight).all():
+    if not is_finite(weight):
         raise BadInput(f"{name} is NaN or infinite with this LoRA; fetch its file again or lower its strength")
     return weight.to(dtype)
 
