@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -27,36 +30,36 @@ from wan_animate_blender.wire import (
     list_files,
 )
 
+# As the command line does it; tests that run side by side would otherwise spin on each other's cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 WIDTH, HEIGHT = 64, 48
 
 Make = Callable[..., Path]
 
 
+QUICK = Settings(steps=2, segment=5, overlap=1, area=WIDTH * HEIGHT, seed=7)
+"""Two steps and segments of five frames: 9 frames are two segments, 13 are three."""
+
+
+def write_export(root: Path, frames: int = 9, mode: Mode = Mode.REPLACE, **changes: Any) -> Path:
+    """Write a complete export below `root` and return its folder; `changes` are fields of its `Shot`."""
+    folder = root / "SH010" / "e001"
+    _write_pictures(folder, frames)
+    rows = tuple(FrameRow(shot=FIRST_FRAME + i, timeline=i + 10.0, source=float(i), rig=1.0 + i) for i in range(frames))
+    shot = Shot(
+        name="SH010", strip="strip-1", mode=mode, frames=rows, cut_in=rows[0].shot, cut_out=rows[-1].shot,
+        fps=Fraction(24), raster=Raster(kind=RasterKind.SOURCE, width=WIDTH, height=HEIGHT),
+        settings=QUICK, files=list_files(folder),
+    )  # fmt: skip
+    write_shot(folder, replace(shot, **changes))
+    return folder
+
+
 @pytest.fixture
 def make_shot(tmp_path: Path) -> Make:
-    """`make_shot(frames=13, mode=Mode.REPLACE, root=…, **changes)` writes a complete export and returns its folder."""
-
-    def make(
-        frames: int = 13, mode: Mode = Mode.REPLACE, root: Path = tmp_path, settings: Settings = QUICK, **changes: Any
-    ) -> Path:
-        folder = root / "SH010" / "e001"
-        _write_pictures(folder, frames)
-        rows = tuple(
-            FrameRow(shot=FIRST_FRAME + i, timeline=i + 10.0, source=float(i), rig=1.0 + i) for i in range(frames)
-        )
-        shot = Shot(
-            name="SH010", strip="strip-1", mode=mode, frames=rows, cut_in=rows[0].shot, cut_out=rows[-1].shot,
-            fps=Fraction(24), raster=Raster(kind=RasterKind.SOURCE, width=WIDTH, height=HEIGHT),
-            settings=settings, files=list_files(folder),
-        )  # fmt: skip
-        write_shot(folder, replace(shot, **changes))
-        return folder
-
-    return make
-
-
-QUICK = Settings(steps=2, segment=9, overlap=5, area=WIDTH * HEIGHT, seed=7)
-"""Two steps and segments of nine frames: 13 frames are two segments, 17 are three."""
+    """`make_shot(frames=9, mode=Mode.REPLACE, **changes)` is `write_export` below the test's own folder."""
+    return functools.partial(write_export, tmp_path)
 
 
 @pytest.fixture
@@ -69,16 +72,16 @@ def write_shot(folder: Path, shot: Shot) -> None:
     (folder / SHOT_FILE).write_text(shot.dumps(), encoding="utf-8")
 
 
-@pytest.fixture
-def relist() -> Callable[[Path], None]:
-    """`relist(folder)` lists the files anew, as an export that was damaged from the start would have."""
+def command(*arguments: str | Path) -> list[str]:
+    """The words that run `wan-animate` in a process of its own."""
+    return [sys.executable, "-m", "wan_animate_server", *map(str, arguments)]
 
-    def relist(folder: Path) -> None:
-        data = json.loads((folder / SHOT_FILE).read_text(encoding="utf-8"))
-        data["files"] = {path: entry.to_json() for path, entry in list_files(folder, {SHOT_FILE}).items()}
-        (folder / SHOT_FILE).write_text(json.dumps(data), encoding="utf-8")
 
-    return relist
+def relist_files(folder: Path) -> None:
+    """List the files anew, as an export that was damaged from the start would have."""
+    data = json.loads((folder / SHOT_FILE).read_text(encoding="utf-8"))
+    data["files"] = {path: entry.to_json() for path, entry in list_files(folder, {SHOT_FILE}).items()}
+    (folder / SHOT_FILE).write_text(json.dumps(data), encoding="utf-8")
 
 
 def _write_pictures(folder: Path, frames: int) -> None:

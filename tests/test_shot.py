@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,7 @@ import pytest
 from wan_animate_blender.wire import SHOT_FILE, BadInput, Colour, Encoding, FaceSource, Mode, Shot, list_files
 from wan_animate_server.shot import load
 
-from .conftest import HEIGHT, WIDTH, Make, write_shot
-
-Relist = Callable[[Path], None]
+from .conftest import HEIGHT, WIDTH, Make, relist_files, write_shot
 
 
 def complaint(folder: Path) -> str:
@@ -28,9 +25,9 @@ def complaint(folder: Path) -> str:
     return sentence
 
 
-def rewrite_pose(folder: Path, relist: Relist, **arrays: Any) -> None:
+def rewrite_pose(folder: Path, **arrays: Any) -> None:
     np.savez(folder / "pose.npz", **arrays)
-    relist(folder)
+    relist_files(folder)
 
 
 def test_a_complete_shot_is_read_as_it_was_written(make_shot: Make) -> None:
@@ -44,21 +41,21 @@ def test_a_complete_shot_is_read_as_it_was_written(make_shot: Make) -> None:
         assert shot.matte(i).shape == (HEIGHT, WIDTH)
 
 
-def test_a_16_bit_plate_keeps_its_bits_and_is_8_bit_for_the_model(make_shot: Make, relist: Relist) -> None:
+def test_a_16_bit_plate_keeps_its_bits_and_is_8_bit_for_the_model(make_shot: Make) -> None:
     folder = make_shot(frames=1)
     deep = np.full((HEIGHT, WIDTH, 3), 257 * 100 + 1, np.uint16)
     cv2.imwrite(str(folder / "plate/1001.png"), deep)
-    relist(folder)
+    relist_files(folder)
     shot = load(folder)
     assert np.array_equal(shot.stored_plate(0), deep)
     assert np.array_equal(shot.plate(0), np.full((HEIGHT, WIDTH, 3), 100, np.uint8))
 
 
-def test_animate_mode_needs_neither_plate_nor_matte(make_shot: Make, relist: Relist) -> None:
+def test_animate_mode_needs_neither_plate_nor_matte(make_shot: Make) -> None:
     folder = make_shot(frames=2, mode=Mode.ANIMATE)
     for path in [*folder.glob("plate/*"), *folder.glob("matte/*")]:
         path.unlink()
-    relist(folder)
+    relist_files(folder)
     assert load(folder).sequences == {"plate": (), "matte": (), "region": (), "face": ()}
 
 
@@ -86,10 +83,10 @@ def test_a_missing_frame_is_named(make_shot: Make) -> None:
     assert "plate/1003.png" in complaint(folder)
 
 
-def test_a_frame_that_was_never_exported_is_named(make_shot: Make, relist: Relist) -> None:
+def test_a_frame_that_was_never_exported_is_named(make_shot: Make) -> None:
     folder = make_shot(frames=5)
     (folder / "matte/1004.png").unlink()
-    relist(folder)
+    relist_files(folder)
     assert "4 of 5 matte frames, matte/1004 is the first one missing" in complaint(folder)
 
 
@@ -101,11 +98,11 @@ def test_a_frame_cut_off_on_its_way_is_named(make_shot: Make) -> None:
     assert "cut off" in complaint(folder)
 
 
-def test_a_frame_that_was_truncated_before_the_export_is_named(make_shot: Make, relist: Relist) -> None:
+def test_a_frame_that_was_truncated_before_the_export_is_named(make_shot: Make) -> None:
     folder = make_shot(frames=3)
     path = folder / "plate/1002.png"
     path.write_bytes(path.read_bytes()[:-100])
-    relist(folder)
+    relist_files(folder)
     assert "plate/1002.png" in complaint(folder)
     assert "ends in its middle" in complaint(folder)
 
@@ -120,128 +117,126 @@ def test_a_frame_that_changed_after_the_export_is_named(make_shot: Make) -> None
     assert "not the file that was exported" in complaint(folder)
 
 
-def test_a_frame_that_is_no_png_is_named(make_shot: Make, relist: Relist) -> None:
+def test_a_frame_that_is_no_png_is_named(make_shot: Make) -> None:
     folder = make_shot(frames=2)
     (folder / "plate/1001.png").write_text("hello")
-    relist(folder)
+    relist_files(folder)
     assert "plate/1001.png" in complaint(folder)
     assert "not a PNG" in complaint(folder)
 
 
-def test_a_frame_whose_middle_is_damaged_is_found_when_it_is_read(make_shot: Make, relist: Relist) -> None:
+def test_a_frame_whose_middle_is_damaged_is_found_when_it_is_read(make_shot: Make) -> None:
     folder = make_shot(frames=1)
     path = folder / "plate/1001.png"
     data = bytearray(path.read_bytes())
     data[60:-60] = bytes(len(data) - 120)
     path.write_bytes(data)
-    relist(folder)
+    relist_files(folder)
     with pytest.raises(BadInput, match=r"plate/1001\.png"):
         load(folder).plate(0)
 
 
-def test_a_frame_of_another_size_is_named_with_both_sizes(make_shot: Make, relist: Relist) -> None:
+def test_a_frame_of_another_size_is_named_with_both_sizes(make_shot: Make) -> None:
     folder = make_shot(frames=2)
     cv2.imwrite(str(folder / "plate/1002.png"), np.zeros((10, 20, 3), np.uint8))
-    relist(folder)
+    relist_files(folder)
     assert f"plate/1002.png is 20×10 pixels, expected {WIDTH}×{HEIGHT}" in complaint(folder)
 
 
-def test_replace_mode_without_a_matte_says_what_to_choose(make_shot: Make, relist: Relist) -> None:
+def test_replace_mode_without_a_matte_says_what_to_choose(make_shot: Make) -> None:
     folder = make_shot(frames=2)
     for path in folder.glob("matte/*"):
         path.unlink()
-    relist(folder)
+    relist_files(folder)
     assert "has no matte frames, replace mode needs one for each of its 2 frames" in complaint(folder)
 
 
 @pytest.mark.parametrize(("face", "layer"), [(FaceSource.RIG, "face"), (FaceSource.PLATE, "plate")])
-def test_an_expression_needs_the_pictures_it_comes_from(
-    make_shot: Make, relist: Relist, face: FaceSource, layer: str
-) -> None:
+def test_an_expression_needs_the_pictures_it_comes_from(make_shot: Make, face: FaceSource, layer: str) -> None:
     folder = make_shot(frames=2, mode=Mode.ANIMATE, face=face)
     for path in [*folder.glob("plate/*"), *folder.glob("matte/*")]:
         path.unlink()
-    relist(folder)
+    relist_files(folder)
     assert f"has no {layer} frames, an expression from the {face}" in complaint(folder)
 
 
-def test_a_face_picture_of_another_size_is_refused(make_shot: Make, relist: Relist) -> None:
+def test_a_face_picture_of_another_size_is_refused(make_shot: Make) -> None:
     folder = make_shot(frames=1, face=FaceSource.RIG)
     (folder / "face").mkdir()
     cv2.imwrite(str(folder / "face/1001.png"), np.zeros((256, 256, 3), np.uint8))
-    relist(folder)
+    relist_files(folder)
     assert "face/1001.png is 256×256 pixels, expected 512×512" in complaint(folder)
 
 
-def test_as_many_poses_as_frames_are_needed(make_shot: Make, relist: Relist) -> None:
+def test_as_many_poses_as_frames_are_needed(make_shot: Make) -> None:
     folder = make_shot(frames=4)
-    rewrite_pose(folder, relist, keypoints=np.zeros((3, 133, 3), np.float32))
+    rewrite_pose(folder, keypoints=np.zeros((3, 133, 3), np.float32))
     assert "3 poses, the shot has 4 frames" in complaint(folder)
 
 
-def test_as_many_face_boxes_as_frames_are_needed(make_shot: Make, relist: Relist) -> None:
+def test_as_many_face_boxes_as_frames_are_needed(make_shot: Make) -> None:
     folder = make_shot(frames=2)
-    rewrite_pose(folder, relist, keypoints=np.zeros((2, 133, 3), np.float32), face_box=np.zeros((5, 4), np.float32))
+    rewrite_pose(folder, keypoints=np.zeros((2, 133, 3), np.float32), face_box=np.zeros((5, 4), np.float32))
     assert "5 face boxes, the shot has 2 frames" in complaint(folder)
 
 
-def test_poses_of_another_number_of_points_are_refused(make_shot: Make, relist: Relist) -> None:
+def test_poses_of_another_number_of_points_are_refused(make_shot: Make) -> None:
     folder = make_shot(frames=2)
-    rewrite_pose(folder, relist, keypoints=np.zeros((2, 17, 3), np.float32))
+    rewrite_pose(folder, keypoints=np.zeros((2, 17, 3), np.float32))
     assert "shape (2, 17, 3), expected (2, 133, 3)" in complaint(folder)
 
 
-def test_a_pose_file_without_keypoints_is_refused(make_shot: Make, relist: Relist) -> None:
+def test_a_pose_file_without_keypoints_is_refused(make_shot: Make) -> None:
     folder = make_shot(frames=2)
-    rewrite_pose(folder, relist, points=np.zeros((2, 133, 3), np.float32))
-    assert "expected the array 'keypoints'" in complaint(folder)
+    rewrite_pose(folder, points=np.zeros((2, 133, 3), np.float32))
+    assert "'keypoints' among them" in complaint(folder)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 but no more", b"\x93NUMPY"])
-def test_a_damaged_pose_file_is_refused(make_shot: Make, relist: Relist, data: bytes) -> None:
+def test_a_damaged_pose_file_is_refused(make_shot: Make, data: bytes) -> None:
     folder = make_shot(frames=2)
     (folder / "pose.npz").write_bytes(data)
-    relist(folder)
+    relist_files(folder)
     assert "pose.npz" in complaint(folder)
 
 
-def test_a_pose_file_with_python_objects_is_refused_unread(make_shot: Make, relist: Relist) -> None:
+def test_a_pose_file_with_python_objects_is_refused_unread(make_shot: Make) -> None:
     folder = make_shot(frames=2)
-    rewrite_pose(folder, relist, keypoints=np.array([{"a": 1}], object))
+    rewrite_pose(folder, keypoints=np.array([{"a": 1}], object))
     assert "pose.npz" in complaint(folder)
 
 
-def test_points_behind_the_camera_are_nan_without_confidence(make_shot: Make, relist: Relist) -> None:
+def test_points_behind_the_camera_are_nan_without_confidence(make_shot: Make) -> None:
     folder = make_shot(frames=1)
     points = np.ones((1, 133, 3), np.float32)
     points[0, 3] = (np.nan, np.nan, 0)
-    rewrite_pose(folder, relist, keypoints=points)
+    rewrite_pose(folder, keypoints=points)
     assert np.isnan(load(folder).keypoints[0, 3, 0])
     points[0, 3, 2] = 1
-    rewrite_pose(folder, relist, keypoints=points)
+    rewrite_pose(folder, keypoints=points)
     assert "claims to be seen" in complaint(folder)
 
 
 @pytest.mark.parametrize("confidence", [-0.1, 1.5, np.nan])
-def test_a_confidence_outside_0_to_1_is_refused(make_shot: Make, relist: Relist, confidence: float) -> None:
+def test_a_confidence_outside_0_to_1_is_refused(make_shot: Make, confidence: float) -> None:
     folder = make_shot(frames=1)
     points = np.ones((1, 133, 3), np.float32)
     points[0, 0, 2] = confidence
-    rewrite_pose(folder, relist, keypoints=points)
+    rewrite_pose(folder, keypoints=points)
     assert "confidence" in complaint(folder)
 
 
-def test_a_shot_without_boxes_has_nan_for_each(make_shot: Make, relist: Relist) -> None:
+def test_a_shot_without_boxes_has_nan_for_each(make_shot: Make) -> None:
     folder = make_shot(frames=2)
-    rewrite_pose(folder, relist, keypoints=np.zeros((2, 133, 3), np.float32))
+    rewrite_pose(folder, keypoints=np.zeros((2, 133, 3), np.float32))
     assert np.isnan(load(folder).face_box).all()
 
 
 @pytest.mark.parametrize("data", [b"", b"this is no picture", b"\x89PNG\r\n\x1a\n and then nothing"])
-def test_a_character_that_is_no_picture_is_refused(make_shot: Make, relist: Relist, data: bytes) -> None:
+def test_a_character_that_is_no_picture_is_refused(make_shot: Make, data: bytes) -> None:
     folder = make_shot(frames=1)
     (folder / "character.png").write_bytes(data)
-    relist(folder)
+    relist_files(folder)
     assert "character.png" in complaint(folder)
 
 

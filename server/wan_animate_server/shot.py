@@ -170,7 +170,7 @@ def _read_pose(folder: Path, shot: Shot) -> tuple[Floats, Floats]:
             boxes = np.asarray(arrays["face_box"], np.float32) if "face_box" in arrays else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BadInput(
-            f"{POSE_FILE} of the shot {folder} cannot be read ({error}); expected the array 'keypoints', export again"
+            f"{POSE_FILE} of the shot {folder} is damaged; expected plain arrays, 'keypoints' among them, export again"
         ) from error
     frames = len(shot.frames)
     face_box = np.full((frames, 4), np.nan, np.float32) if boxes is None else boxes

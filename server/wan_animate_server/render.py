@@ -1,0 +1,199 @@
+"""The one render: a shot folder in, a take folder out, told as progress. Used by the command line and by the worker."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wan_animate_blender.wire import (
+    SEGMENTS,
+    TAKES,
+    Mode,
+    Precision,
+    SegmentRecord,
+    frame_name,
+)
+
+from . import composite
+from .pipeline import Conditioned, Decoded, Event, Model, Stepped, generate
+from .progress import Pace, Progress, Stopwatch
+from .shot import LoadedShot, load
+from .signals import ShotSignals
+from .store import SegmentStore
+from .take import PREVIEW_FILE, TakeFolder
+from .version import version
+from .video import Picture, Preview, to_8bit, write_picture
+from .weights import load_model
+
+MOVIE_FILE = "preview.mp4"
+
+_LAST = 0.99
+"""Progress of a render of which only the finish is left."""
+
+
+def render(
+    folder: Path,
+    *,
+    takes: Path | None = None,
+    segments: Path | None = None,
+    device: str = "cpu",
+    check: Callable[[], None],
+) -> Generator[Progress, None, Path]:
+    """Render the shot in `folder`; yields how far it is and returns the take folder.
+
+    `takes` is where versions are made, by default `takes/` beside the export; `segments` is where finished segments are
+    kept and looked for, by default beside `takes`. `check` is called often and stops the render by raising; the take is
+    then left partial, and the next render of the same export continues it. Raises what `shot.load`, `load_model` and
+    `generate` raise, and `BadInput` when a folder cannot be written.
+    """
+    watch = Stopwatch()
+    yield Progress(stage="checking the shot")
+    shot = load(folder)
+    takes = takes or folder.resolve().parent / TAKES
+    store = SegmentStore(segments or takes.parent / SEGMENTS)
+    watch.lap("checking")
+    check()
+    yield Progress(stage="loading the model")
+    model = _model(shot.shot.settings.model, device, shot.shot.settings.precision)
+    watch.lap("loading")
+    check()
+    signals = ShotSignals(shot, shot.shot.settings.area or model.area)
+    width, height = _delivered_size(shot, signals)
+    take = TakeFolder.claim(takes, shot.shot, width, height)
+    work = _Work(shot=shot, signals=signals, model=model, take=take, watch=watch, check=check, pace=Pace())
+    yield from work.deliver_all(generate(model, signals, shot.shot.settings, store, check))
+    return take.folder
+
+
+@functools.lru_cache(maxsize=1)
+def _model(name: str, device: str, precision: Precision) -> Model:
+    """The model stays loaded between the renders of one process."""
+    return load_model(name, device=device, precision=precision)
+
+
+def _delivered_size(shot: LoadedShot, signals: ShotSignals) -> tuple[int, int]:
+    if shot.shot.mode is Mode.REPLACE:
+        return shot.shot.raster.width, shot.shot.raster.height
+    return signals.width, signals.height
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """One render while it runs: turns the pipeline's events into files and progress."""
+
+    shot: LoadedShot
+    signals: ShotSignals
+    model: Model
+    take: TakeFolder
+    watch: Stopwatch
+    check: Callable[[], None]
+    pace: Pace
+    now: Progress = field(default_factory=lambda: Progress(stage="conditioning"))
+
+    def deliver_all(self, events: Iterator[Event]) -> Iterator[Progress]:
+        """Write every frame as soon as its segment is there, then complete the take."""
+        device = self.model.device
+        self.take.note(
+            models=self.model.files, notes=self.model.notes, device=_device_name(device), versions=_versions()
+        )
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        with Preview(self.take.folder / MOVIE_FILE, self.shot.shot.fps) as movie:
+            yield self.now
+            for event in events:
+                yield from self._follow(event, movie)
+        self.watch.lap("writing")
+        self.take.complete([MOVIE_FILE], seconds=_rounded(self.watch.seconds), peak_memory=_peak_memory(device))
+        yield replace(self.now, stage="done", progress=1.0, seconds_left=None, preview=None)
+
+    def _follow(self, event: Event, movie: Preview) -> Iterator[Progress]:
+        match event:
+            case Conditioned():
+                self.pace.around(self.watch.lap("conditioning"))
+                yield self._reached("denoising", event.segment, event.segments)
+            case Stepped():
+                self.pace.stepped(self.watch.lap("denoising"))
+                write_picture(self.take.folder / PREVIEW_FILE, event.preview)
+                self.now = replace(self.now, preview=self.take.folder / PREVIEW_FILE)
+                stage = "decoding" if event.step == event.steps else "denoising"
+                yield self._reached(stage, event.segment, event.segments, event.step)
+            case Decoded():
+                yield from self._deliver(event, movie)
+
+    def _deliver(self, event: Decoded, movie: Preview) -> Iterator[Progress]:
+        """Write the layers of a segment's frames, and only then list them."""
+        took = self.watch.lap("resuming" if event.reused else "decoding")
+        yield replace(self.now, stage="writing")
+        written: list[str] = []
+        for i, frame in enumerate(event.frames, start=event.first):
+            self.check()
+            layers = self._layers(i, frame)
+            written += self._write(i, layers)
+            movie.add(to_8bit(layers[self.take.take.layers[-1]]))
+        first = self.shot.shot.numbers[event.first]
+        record = SegmentRecord(
+            index=event.segment, first=first, last=first + len(event.frames) - 1, seed=event.seed, key=event.key
+        )
+        took += self.watch.lap("writing")
+        self.take.note(written, segments=(*self.take.take.segments, record), seconds=_rounded(self.watch.seconds))
+        if not event.reused:
+            self.pace.around(took)
+            self.pace.delivered()
+        self.now = replace(self.now, frames=event.first + len(event.frames))
+        yield self._reached("conditioning", event.segment + 1, event.segments)
+
+    def _layers(self, i: int, frame: NDArray[np.float16]) -> dict[str, Picture]:
+        """The pictures of frame `i` (from 0) by layer, at the delivered size."""
+        made = self.signals.fit.back(frame)
+        if self.shot.shot.mode is Mode.ANIMATE:
+            return {"generated": np.rint(made * 255).astype(np.uint8)}
+        alpha = self.signals.alpha(i)
+        character = composite.character(made, alpha)
+        return {"character": character, "matte": alpha, "comp": composite.comp(self.shot.stored_plate(i), character)}
+
+    def _write(self, i: int, layers: dict[str, Picture]) -> list[str]:
+        name = frame_name(self.shot.shot.numbers[i], "png")
+        for layer, picture in layers.items():
+            write_picture(self.take.folder / layer / name, picture)
+        return [f"{layer}/{name}" for layer in layers]
+
+    def _reached(self, stage: str, segment: int, segments: int, step: int = 0) -> Progress:
+        """`step` finished steps of `segment`, counted from 0."""
+        steps = self.shot.shot.settings.steps
+        self.now = replace(
+            self.now, stage=stage, segment=min(segment + 1, segments), segments=segments, step=step, steps=steps,
+            progress=_LAST * (segment * steps + step) / (segments * steps),
+            seconds_left=self.pace.seconds_left((segments - segment) * steps - step, segments - segment),
+        )  # fmt: skip
+        return self.now
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {stage: round(value, 3) for stage, value in seconds.items()}
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _peak_memory(device: torch.device) -> int | None:
+    """Bytes that torch held at once; None where torch does not count them."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "wan-animate": version(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,92 @@
+"""The segment store: finished segments by the hash of everything they depend on. Knows no shot and no model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wan_animate_blender.wire import OWNER_FILE, list_files, owner, write_atomically
+
+from .ownership import is_orphan, writing
+from .pipeline import StoredSegment
+
+log = logging.getLogger(__name__)
+
+_LISTING = "files.json"
+
+
+class SegmentStore:
+    """Finished segments by key, each a folder that appears whole. What is damaged counts as absent.
+
+    Implements `pipeline.Store`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises `BadInput` when `folder` cannot be written."""
+        self._folder = folder
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._remove_orphans()
+
+    def get(self, key: str) -> StoredSegment | None:
+        folder = self._folder / key
+        if not folder.is_dir():
+            return None
+        try:
+            listed = json.loads((folder / _LISTING).read_bytes())
+            found = {path: entry.to_json() for path, entry in list_files(folder, {_LISTING}).items()}
+            if found != listed:
+                raise ValueError("its files are not those that were stored")
+            return StoredSegment(_load(folder / "frames.npy", np.float16), _load(folder / "tail.npy", np.float32))
+        except (OSError, ValueError) as error:
+            log.warning("the stored segment %s is damaged (%s) and is rendered again", folder, error)
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+
+    def put(self, key: str, segment: StoredSegment) -> None:
+        """Raises `BadInput` when there is no room for it."""
+        part = self._folder / f".{key[:16]}.{uuid.uuid4().hex[:8]}.part"
+        try:
+            with writing(self._folder):
+                _write_segment(part, segment)
+                if not (self._folder / key).is_dir():  # else somebody stored the same segment meanwhile
+                    part.rename(self._folder / key)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _remove_orphans(self) -> None:
+        """Remove half-written segments of processes that ended."""
+        for part in self._folder.glob(".*.part"):
+            if is_orphan(part):
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def _write_segment(part: Path, segment: StoredSegment) -> None:
+    part.mkdir()
+    write_atomically(part / OWNER_FILE, json.dumps(owner()).encode())
+    _save(part / "frames.npy", segment.frames)
+    _save(part / "tail.npy", segment.tail)
+    listing = {path: entry.to_json() for path, entry in list_files(part).items()}
+    write_atomically(part / _LISTING, json.dumps(listing).encode())
+
+
+def _load(path: Path, kind: type[np.floating[Any]]) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, allow_pickle=False)
+    if array.dtype != kind:
+        raise ValueError(f"{path.name} holds {array.dtype}")
+    return array
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
