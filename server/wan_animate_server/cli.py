@@ -1,0 +1,133 @@
+"""The command line: `wan-animate serve`, `render`, `demo`. Speaks to a person, and leaves the work to others.
+
+Commands import what they need when they run: nobody should wait for torch to read a help text.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Generator
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from wan_animate_blender.wire import Mode
+
+from . import models, progress
+from .version import version
+
+app = typer.Typer(name="wan-animate", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(models.app)
+
+
+class Device(StrEnum):
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+OnDevice = Annotated[Device, typer.Option(help="What the model runs on; there is no silent fall-back.")]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"wan-animate {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """Put a character into a plate, moved by a rig."""
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 8188,
+    data: Annotated[Path | None, typer.Option(help="Folder for jobs and uploads.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="File with the token; made when it is not there.")] = None,
+    ready_file: Annotated[Path | None, typer.Option(help="JSON file to write when the server answers.")] = None,
+    device: OnDevice = Device.CPU,
+) -> None:
+    """Render what Blender sends, until stopped. Listens on this machine only.
+
+    WAN_ANIMATE_TOKEN in the environment goes before the token file.
+    """
+    from .serve import serve as serve_now
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    serve_now(port=port, data=data, token_file=token_file, ready_file=ready_file, device=device)
+
+
+@app.command()
+def render(
+    shot: Annotated[Path, typer.Argument(help="Folder of an export, such as SH010/e001.")],
+    takes: Annotated[Path | None, typer.Option(help="Where versions are made; by default beside the export.")] = None,
+    device: OnDevice = Device.CPU,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
+) -> None:
+    """Render one shot folder into the next take, or go on with an interrupted one."""
+    from .render import render as render_now
+
+    steps = render_now(shot, takes=takes, device=device, check=lambda: None)
+    folder = _tell(steps) if as_json else _draw(steps)
+    typer.echo(json.dumps({"take": str(folder)}) if as_json else folder)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("wan-animate-demo"),
+    mode: Annotated[
+        Mode, typer.Option(help="Put the character into the plate, or animate its own picture.")
+    ] = Mode.REPLACE,
+    plate: Annotated[Path | None, typer.Option(help="A movie of an actor instead of the demo's own.")] = None,
+    character: Annotated[
+        Path | None, typer.Option(help="A picture of the character instead of the demo's own.")
+    ] = None,
+    blender: Annotated[Path | None, typer.Option(help="A Blender 4.2 or newer to use.")] = None,
+) -> None:
+    """The whole way once: build a scene in Blender, export, render on a server, import, look at it."""
+    from .demo.run import run
+
+    run(out, mode, plate, character, blender)
+
+
+Steps = Generator[progress.Progress, None, Path]
+
+
+def _tell(steps: Steps) -> Path:
+    return _follow(steps, lambda now: typer.echo(json.dumps(asdict(now), default=str)))
+
+
+def _draw(steps: Steps) -> Path:
+    """A bar on standard error, for a person."""
+    columns = (
+        TextColumn("{task.description:<20}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=1.0, left="")
+
+        def show(now: progress.Progress) -> None:
+            where = f" {now.segment}/{now.segments}" if now.segments else ""
+            left = "" if now.seconds_left is None else f"about {now.seconds_left:.0f} s left"
+            bar.update(task, description=now.stage + where, completed=now.progress, left=left)
+
+        return _follow(steps, show)
+
+
+def _follow(steps: Steps, show: Callable[[progress.Progress], None]) -> Path:
+    """Run `steps` to their end and return what they return."""
+    while True:
+        try:
+            show(next(steps))
+        except StopIteration as end:
+            return Path(end.value)
