@@ -32,7 +32,9 @@ from .wire import (
 KILL_SECONDS = 5
 """How long a background Blender may take to end by itself before it is killed."""
 
-PROBLEMS = {kind.exit_code: kind for kind in (BadInput, Unavailable, TryElsewhere, Interrupted)}
+PROBLEMS: dict[int, type[Problem]] = {
+    kind.exit_code: kind for kind in (BadInput, Unavailable, TryElsewhere, Interrupted)
+}
 
 
 def in_place(request: Request, tell: Callable[[Step], None]) -> Path:
@@ -101,7 +103,7 @@ def _follow(process: subprocess.Popen[bytes], output: TextIO, cancelled: Cancell
     if process.returncode == ExitCode.DONE and last.get("stage") == "done":
         return Path(last["export"])
     if last.get("stage") == "failed":
-        raise PROBLEMS.get(ExitCode(process.returncode), Problem)(last["message"])
+        raise PROBLEMS.get(process.returncode, Problem)(last["message"])
     raise Unavailable(
         f"the background Blender ended with {process.returncode} before the export was done; "
         "save the preferences with Wan Animate enabled, or run 'blender --command wan_animate export' to see why"

@@ -50,7 +50,7 @@ def _import(arguments: argparse.Namespace, tell: Tell) -> None:
     strip = _strip(scene, arguments.strip) if arguments.strip else None
     new = take.import_take(scene, arguments.take.resolve(), strip=strip)
     _save()
-    tell("done", strips=[one.name for one in new])
+    tell("done", strips=[one.name for one in new], message=take.summary(new[0]))
 
 
 def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
@@ -64,7 +64,7 @@ def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
     result = _awaited(session, strip.name, tell)
     new = take.import_take(scene, Path(result), strip=strip)
     _save()
-    tell("done", export=str(folder), take=result, strips=[one.name for one in new])
+    tell("done", export=str(folder), take=result, strips=[one.name for one in new], message=take.summary(new[0]))
 
 
 def _exported(scene: bpy.types.Scene, strip: timeline.Strip, root: Path, tell: Tell) -> Path:

@@ -61,7 +61,7 @@ def _imported(news: News) -> News:
         log.warning("%s", problem)
         return News(ticket=news.ticket, problem=problem)
     bpy.ops.ed.undo_push(message=f"Import {new[0].name}")
-    return replace(news, result=new[0].name)
+    return replace(news, result=take.summary(new[0]))
 
 
 def redraw() -> None:

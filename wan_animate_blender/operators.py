@@ -81,7 +81,10 @@ class WAN_ANIMATE_OT_import_take(bpy.types.Operator):
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
     directory: bpy.props.StringProperty(
-        name="Take", description="Folder of the take, such as SH010/takes/v001", subtype="DIR_PATH"
+        name="Take",
+        description="Folder of the take, such as SH010/takes/v001",
+        subtype="DIR_PATH",
+        options={"SKIP_SAVE"},
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -97,7 +100,7 @@ class WAN_ANIMATE_OT_import_take(bpy.types.Operator):
         except Problem as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"{new[0].name} is on channel {new[0].channel}")
+        self.report({"INFO"}, take.summary(new[0]))
         return {"FINISHED"}
 
 
@@ -115,7 +118,11 @@ class WAN_ANIMATE_OT_reveal(bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        folder = shots_folder() / identity.active(context)[1].wan_animate.shot
+        try:
+            folder = shots_folder() / identity.active(context)[1].wan_animate.shot
+        except Problem as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
         return bpy.ops.wm.path_open(filepath=str(folder))
 
 

@@ -10,6 +10,7 @@ import bpy
 from . import desk, identity, preflight
 from .properties import WanAnimateStrip
 from .session import News
+from .wire import Interrupted
 
 LETTER_PIXELS = 7
 """Width of a letter at interface scale 1, roughly: Blender does not wrap text."""
@@ -100,9 +101,9 @@ def _progress(layout: bpy.types.UILayout, context: bpy.types.Context, ticket: st
         row.progress(factor=_factor(news), text=_stage(news))
         row.operator("wan_animate.cancel", icon="X", text="")
     elif news and news.problem:
-        _sentence(layout, context, str(news.problem), "ERROR")
+        _sentence(layout, context, str(news.problem), "INFO" if isinstance(news.problem, Interrupted) else "ERROR")
     elif news:
-        _sentence(layout, context, f"{news.result} is in the edit", "CHECKMARK")
+        _sentence(layout, context, news.result or "", "CHECKMARK")
 
 
 def _factor(news: News | None) -> float:

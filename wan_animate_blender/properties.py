@@ -33,7 +33,7 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
 
     uid: StringProperty(options=HIDDEN)
     parent: StringProperty(options=HIDDEN)
-    """The uid of the strip that this one was copied or split from."""
+    """The uid of the strip that this one was copied or split from, or that its take was made from."""
     home: StringProperty(options=HIDDEN)
     """Scene and name of the strip when it got its uid: what a copy does not share."""
     take: StringProperty(options=HIDDEN)

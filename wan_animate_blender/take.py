@@ -51,10 +51,15 @@ def title(take: Take) -> str:
     return f"{take.shot} {version_name('v', take.version)}"
 
 
-def missing(strip: timeline.Strip, new: Iterable[timeline.Strip]) -> list[int]:
-    """Frames of the timeline at which `strip` is seen and none of `new` is."""
-    covered = {frame for one in new for frame in range(*timeline.frame_range(one))}
-    return [frame for frame in range(*timeline.frame_range(strip)) if frame not in covered]
+def summary(new: timeline.Strip) -> str:
+    """Where an imported strip lies, and which frames of the strip below it lacks: that may have been trimmed since."""
+    text = f"{new.name} is on channel {new.channel}"
+    found = identity.find(new.wan_animate.parent)
+    covered = range(*timeline.frame_range(new))
+    lacking = [frame for frame in range(*timeline.frame_range(found[1])) if frame not in covered] if found else []
+    if lacking:
+        text += f"; frames of {found[1].name!r} that it lacks: {len(lacking)} from {lacking[0]}"
+    return text
 
 
 def _read(folder: Path) -> Take:
@@ -149,7 +154,7 @@ def _dress(scene: bpy.types.Scene, strip: timeline.Strip, new: timeline.Strip, s
     new.blend_type, new.alpha_mode = "ALPHA_OVER", "STRAIGHT"
     if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
         new.directory = bpy.path.relpath(new.directory)
-    new.wan_animate.take = _name_of(take)
+    new.wan_animate.take, new.wan_animate.parent = _name_of(take), take.strip
     size, canvas = (take.width, take.height), (scene.render.resolution_x, scene.render.resolution_y)
     if size != (shot.raster.width, shot.raster.height):
         new.transform.scale_x = new.transform.scale_y = min(canvas[0] / size[0], canvas[1] / size[1])

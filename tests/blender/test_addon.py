@@ -330,9 +330,27 @@ def test_generate_brings_a_take_onto_the_timeline(edit: Any, plate: Any, served:
     assert desk.latest[uid].problem is None
     new = timeline.strips(edit.sequence_editor)["SH010 v001 character"]
     assert (new.channel, timeline.frame_range(new)) == (3, (12, 17))
-    assert "SH010 v001 character is in the edit" in " ".join(draw(panels.WAN_ANIMATE_PT_strip))
+    assert "SH010 v001 character is on channel 3" in " ".join(draw(panels.WAN_ANIMATE_PT_strip))
     assert max(ticks) < 0.5
     assert preflight.why_not(bpy.context) == ""
+
+
+def test_the_arrival_of_a_take_is_one_step_to_undo(plate: Any, served: Served) -> None:
+    use(served)
+    bpy.ops.ed.undo_push(message="without a window this is what makes Blender keep steps at all")
+    bpy.ops.wan_animate.generate("EXEC_DEFAULT", True)
+    uid = plate.wan_animate.uid
+    until_done(uid)
+    assert names_of_strips() == {"plate", "matte", "SH010 v001 character"}
+    bpy.ops.ed.undo()
+    assert names_of_strips() == {"plate", "matte"}
+    assert identity.find(uid) is not None
+    bpy.ops.ed.redo()
+    assert names_of_strips() == {"plate", "matte", "SH010 v001 character"}
+
+
+def names_of_strips() -> set[str]:
+    return {strip.name for strip in timeline.strips(bpy.context.scene.sequence_editor)}
 
 
 def test_a_server_that_is_not_running_is_told_in_the_panel(plate: Any) -> None:
@@ -392,8 +410,13 @@ def test_a_change_that_was_not_saved_is_exported_and_stays_unsaved(
     before = (tmp_path / "edit.blend").read_bytes()
     plate.wan_animate.seed = 4711
     bpy.ops.wan_animate.generate()
+    written = tmp_path / "wan_animate" / "SH010" / "e001" / wire.SHOT_FILE
+    deadline = time.monotonic() + 60
+    while not written.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    bpy.ops.wan_animate.cancel()
     until_done(plate.wan_animate.uid)
-    shot = wire.Shot.loads((tmp_path / "wan_animate" / "SH010" / "e001" / wire.SHOT_FILE).read_bytes())
+    shot = wire.Shot.loads(written.read_bytes())
     assert (shot.settings.seed, shot.strip) == (4711, plate.wan_animate.uid)
     assert (tmp_path / "edit.blend").read_bytes() == before
 

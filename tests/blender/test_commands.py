@@ -82,7 +82,8 @@ def test_import_puts_the_take_into_the_file(edit: Any, plate: Any, tmp_path: Pat
     identity.mark(edit, plate)
     folder = take_of(export_of(plate, tmp_path / "shots"))
     assert main(["import", "--take", str(folder), "--json"]) == ExitCode.DONE
-    assert said(capsys) == [{"stage": "done", "strips": ["SH010 v001 character"]}]
+    message = "SH010 v001 character is on channel 3"
+    assert said(capsys) == [{"stage": "done", "strips": ["SH010 v001 character"], "message": message}]
     bpy.ops.wm.revert_mainfile()
     new = timeline.strips(bpy.context.scene.sequence_editor)["SH010 v001 character"]
     assert (new.channel, timeline.frame_range(new)) == (3, (12, 17))

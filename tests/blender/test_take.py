@@ -13,7 +13,7 @@ from footage import new_effect, noise
 from takes import enable_addon, export_of, shown, take_of
 
 from wan_animate_blender import identity, timeline
-from wan_animate_blender.take import import_take, missing
+from wan_animate_blender.take import import_take, summary
 from wan_animate_blender.wire import TAKE_FILE, BadInput
 
 
@@ -60,10 +60,10 @@ def test_a_strip_that_moved_meanwhile_takes_its_take_along(edit: Any, plate: Any
 def test_a_strip_that_was_trimmed_meanwhile_gets_as_much_as_there_is(edit: Any, plate: Any, tmp_path: Path) -> None:
     folder = take_of(export_of(plate, tmp_path, handles=1))
     timeline.set_frame_range(plate, 10, 16)
-    new = import_take(edit, folder)
-    assert timeline.frame_range(new[0]) == (11, 16)
-    assert new[0].strip_elem_from_frame(11).filename == "1001.png"
-    assert missing(plate, new) == [10]
+    (new,) = import_take(edit, folder)
+    assert timeline.frame_range(new) == (11, 16)
+    assert new.strip_elem_from_frame(11).filename == "1001.png"
+    assert summary(new) == "SH010 v001 character is on channel 2; frames of 'plate' that it lacks: 1 from 10"
 
 
 def test_a_strip_that_shows_other_footage_now_is_refused(edit: Any, plate: Any, tmp_path: Path) -> None:
