@@ -1,1 +1,1 @@
-"""The demo: a real Blender, a real server, one shot from the scene to its strips; knows the other rooms only by their doors."""
+"""The demo: a real Blender, a real server, and one shot all the way. Knows the other rooms by their doors only."""
