@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> int:
     """Do what `arguments` say; the exit code of `--command`, else 0."""
     global error_code
     rest = list(arguments)
+    collect_commands()
     if "--factory-startup" not in rest:
         enable_extensions()
     while rest:
@@ -59,11 +60,8 @@ def unknown(rest: list[str]) -> int:
     return 1
 
 
-def enable_extensions() -> None:
-    """Enable what is installed in the user's own repository, and collect the commands that add-ons register.
-
-    An installed Blender reads this from the preferences; bpy 4.2 ends by a segmentation fault when asked to.
-    """
+def collect_commands() -> None:
+    """Keep the commands that add-ons register from now on, and those of Blender's own extension tool."""
     import addon_utils  # found only once bpy is imported
 
     register = bpy.utils.register_cli_command
@@ -75,6 +73,15 @@ def enable_extensions() -> None:
     bpy.utils.register_cli_command = collect
     addon_utils.disable("bl_pkg")  # it registered its "extension" while bpy was imported, too early to be collected
     addon_utils.enable("bl_pkg")
+
+
+def enable_extensions() -> None:
+    """Enable what is installed in the user's own repository.
+
+    An installed Blender reads this from the preferences; bpy 4.2 ends by a segmentation fault when asked to.
+    """
+    import addon_utils
+
     installed = Path(bpy.utils.user_resource("EXTENSIONS", path="user_default"))
     for manifest in sorted(installed.glob("*/blender_manifest.toml")):
         addon_utils.enable(f"bl_ext.user_default.{manifest.parent.name}", default_set=True)
