@@ -19,7 +19,7 @@ import uvicorn
 
 from wan_animate_blender import client
 from wan_animate_blender.client import Server, is_loopback
-from wan_animate_blender.session import Session, deliver
+from wan_animate_blender.session import News, Session, deliver
 from wan_animate_blender.wire import (
     SHOT_FILE,
     TAKE_FILE,
@@ -152,6 +152,33 @@ def test_a_delivery_that_is_cancelled_while_queued_says_so(server: Server, expor
     assert isinstance(news.problem, Interrupted)
     assert server.jobs()[0].state is JobState.CANCELLED
     assert not (export.parent / "takes").exists()
+
+
+def queue_and_stop(data: Path, export: Path) -> tuple[Session, Iterator[News]]:
+    """A delivery that has its job in the queue of a server that is gone by now."""
+    session = Session(poll=0.01)
+    with serving(data) as url:
+        session.start("strip-1", lambda cancelled: deliver(Server(url, TOKEN), export, cancelled))
+        news = session.wait("strip-1")
+        while not ((letter := next(news)).step and letter.step.job):
+            pass
+    return session, news
+
+
+def test_a_server_that_stays_away_is_given_up(export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wan_animate_blender.session.PATIENCE_SECONDS", 0.2)
+    session, news = queue_and_stop(tmp_path / "data", export)
+    assert isinstance(list(news)[-1].problem, Unavailable)
+    session.close()
+
+
+def test_cancelling_does_not_wait_for_a_server_that_is_gone(export: Path, tmp_path: Path) -> None:
+    session, news = queue_and_stop(tmp_path / "data", export)
+    began = time.monotonic()
+    session.cancel("strip-1")
+    assert isinstance(list(news)[-1].problem, Interrupted)
+    assert time.monotonic() - began < 5
+    session.close()
 
 
 # --- bad input ------------------------------------------------------------------------------------

@@ -1,15 +1,16 @@
 """Wan Animate for Blender's sequencer. Imports without bpy: the server takes `wire` from here."""
 
+from importlib import import_module
+
+ROOMS = ("preferences", "properties", "desk", "operators", "panels", "commands")
+"""What Blender has to know of, in the order in which it may."""
+
 
 def register() -> None:
-    from . import commands, desk, operators, panels, preferences, properties
-
-    for module in (preferences, properties, desk, operators, panels, commands):
-        module.register()
+    for room in ROOMS:
+        import_module(f".{room}", __package__).register()
 
 
 def unregister() -> None:
-    from . import commands, desk, operators, panels, preferences, properties
-
-    for module in (commands, panels, operators, desk, properties, preferences):
-        module.unregister()
+    for room in reversed(ROOMS):
+        import_module(f".{room}", __package__).unregister()

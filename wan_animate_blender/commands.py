@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import bpy
 from . import background, preferences, take, timeline
 from .request import prepare
 from .session import Session, Step, deliver
-from .wire import BadInput, ExitCode, Problem
+from .wire import BadInput, ExitCode, Interrupted, Problem
 
 NAME = "wan_animate"
 
@@ -25,15 +26,30 @@ Tell = Callable[..., None]
 def main(argv: list[str]) -> int:
     """Run the words after `--command wan_animate`; the process ends with what this returns."""
     tell = _tell_nothing
+    before = signal.signal(signal.SIGTERM, _end)  # else Blender dies at once and leaves half an export behind
     try:
         arguments = _parser().parse_args(argv)
         tell = _tell_json if arguments.json else _tell_nothing
         arguments.verb(arguments, tell)
     except Problem as problem:
-        tell("failed", message=str(problem))
-        sys.stderr.write(f"{problem}\n")
-        return int(problem.exit_code)
+        return _failed(problem, tell)
+    except KeyboardInterrupt:
+        return _failed(Interrupted("interrupted; what was begun is removed, what was finished is kept"), tell)
+    except SystemExit as end:  # --help, or SIGTERM
+        return int(end.code or ExitCode.DONE)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return int(ExitCode.DONE)
+
+
+def _failed(problem: Problem, tell: Tell) -> int:
+    tell("failed", message=str(problem))
+    sys.stderr.write(f"{problem}\n")
+    return int(problem.exit_code)
+
+
+def _end(*_: object) -> NoReturn:
+    raise SystemExit(int(ExitCode.TERMINATED))
 
 
 def _export(arguments: argparse.Namespace, tell: Tell) -> None:

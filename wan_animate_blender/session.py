@@ -190,7 +190,9 @@ def _watch(server: Server, job: Job, cancelled: Cancelled) -> Work[Job]:
         try:
             tell = cancelled.is_set() and not told
             now = server.cancel(job.id) if tell else server.job(job.id)
-        except Unavailable:
+        except Unavailable as error:
+            if cancelled.is_set():
+                raise Interrupted(f"{job.shot} was given up; the server did not answer any more ({error})") from error
             if time.monotonic() - last_heard > PATIENCE_SECONDS:
                 raise
             yield None

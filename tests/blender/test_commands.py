@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +108,27 @@ def test_generate_goes_the_whole_way(plate: Any, served: Served, tmp_path: Path,
     new = timeline.strips(bpy.context.scene.sequence_editor)["SH010 v001 character"]
     assert (new.channel, timeline.frame_range(new), len(new.elements)) == (3, (12, 17), 9)
     assert new.strip_elem_from_frame(12).filename == "1003.png"
+
+
+@pytest.mark.parametrize(("number", "code"), [
+    (signal.SIGINT, ExitCode.INTERRUPTED),
+    (signal.SIGTERM, ExitCode.TERMINATED),
+])  # fmt: skip
+def test_a_signal_ends_an_export_and_nothing_of_it_stays(
+    plate: Any, tmp_path: Path, number: signal.Signals, code: ExitCode
+) -> None:
+    shot = tmp_path / "wan_animate" / "SH010"
+
+    def send() -> None:
+        while not list(shot.glob("e001/plate/*.png")):
+            time.sleep(0.001)
+        os.kill(os.getpid(), number)
+
+    plate.wan_animate.face = "rig"  # rendered after the plate
+    threading.Thread(target=send, daemon=True).start()
+    assert main(["export", "--strip", "plate"]) == code
+    assert list(shot.iterdir()) == []
+    assert [scene.name for scene in bpy.data.scenes] == ["Scene"]
 
 
 # --- bad input ------------------------------------------------------------------------------------
