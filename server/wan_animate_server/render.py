@@ -147,7 +147,8 @@ class _Work:
             self.pace.around(took)
             self.pace.delivered()
         self.now = replace(self.now, frames=event.first + len(event.frames))
-        yield self._reached("conditioning", event.segment + 1, event.segments)
+        more = event.segment + 1 < event.segments
+        yield self._reached("conditioning" if more else "finishing", event.segment + 1, event.segments)
 
     def _layers(self, i: int, frame: NDArray[np.float16]) -> dict[str, Picture]:
         """The pictures of frame `i` (from 0) by layer, at the delivered size."""

@@ -26,7 +26,6 @@ from .supervisor import TOKEN_VARIABLE, Supervisor
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-PORT = 8188
 
 _NAME = "wan-animate"
 _GOODBYE_SECONDS = 2
