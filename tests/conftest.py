@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from wan_animate_blender.wire import (
     RasterKind,
     Settings,
     Shot,
+    Take,
     frame_name,
     list_files,
 )
@@ -70,6 +72,17 @@ def shot(make_shot: Make) -> Shot:
 
 def write_shot(folder: Path, shot: Shot) -> None:
     (folder / SHOT_FILE).write_text(shot.dumps(), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """SHA-256 of every frame of the default shot, rendered without a server and in one go."""
+    folder = write_export(tmp_path_factory.mktemp("undisturbed"))
+    done = subprocess.run(command("render", folder, "--json"), capture_output=True, check=True)
+    *progress, last = map(json.loads, done.stdout.splitlines())
+    assert [now["progress"] for now in progress][-1] == 1.0
+    take = Take.loads((Path(last["take"]) / "take.json").read_bytes())
+    return {path: take.files[path].sha256 for layer in take.layers for path in take.sequence(layer)}
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -1,180 +1,32 @@
-"""`wan-animate serve` as a process, over its socket: the contract, and what happens when processes are killed."""
+"""`wan-animate serve` as a process, over its socket: who may come in, uploads, jobs, and how it starts."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import signal
 import socket
-import sqlite3
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
-from wan_animate_blender.wire import (
-    SHOT_FILE,
-    WIRE_HEADER,
-    ErrorReply,
-    ExitCode,
-    Job,
-    JobState,
-    Shot,
-    Take,
-    TakeState,
-)
-from wan_animate_server import supervisor
-from wan_animate_server.datafolder import DataFolder
-from wan_animate_server.jobs import Jobs
+from wan_animate_blender.wire import SHOT_FILE, WIRE_HEADER, ErrorReply, ExitCode, Job, JobState, Shot, TakeState
 
 from .conftest import QUICK, Make, command, relist_files, write_export
+from .serving import LONG, PATIENCE, Running, serving
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
-
-PATIENCE = 120.0
-LONG = replace(QUICK, steps=500)
-
-
-@dataclass(frozen=True)
-class Running:
-    """A server process, and how to talk to it."""
-
-    process: subprocess.Popen[bytes]
-    url: str
-    token: str
-    data: Path
-    log: Path
-
-    def call(self, method: str, path: str, *, token: str | None = None, **more: Any) -> requests.Response:
-        headers = {"Authorization": f"Bearer {token or self.token}", WIRE_HEADER: "1"} | more.pop("headers", {})
-        return requests.request(method, self.url + path, headers=headers, timeout=30, **more)
-
-    def upload(self, folder: Path, shot: Shot) -> None:
-        for path, entry in shot.files.items():
-            assert self.call("PUT", f"/v1/blobs/{entry.sha256}", data=(folder / path).read_bytes()).status_code == 201
-
-    def submit(self, folder: Path) -> Job:
-        shot = Shot.loads((folder / SHOT_FILE).read_bytes())
-        self.upload(folder, shot)
-        reply = self.call("POST", "/v1/jobs", data=shot.dumps().encode())
-        assert reply.status_code == 201, reply.text
-        return Job.loads(reply.content)
-
-    def job(self, job: str) -> Job:
-        return Job.loads(self.call("GET", f"/v1/jobs/{job}").content)
-
-    def wait(self, job: str, until: Callable[[Job], bool]) -> Job:
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            found = self.job(job)
-            if until(found):
-                return found
-            time.sleep(0.05)
-        raise AssertionError(f"{found} after {PATIENCE} s; log:\n{self.log.read_text()}")
-
-    def finished(self, job: str) -> Job:
-        return self.wait(job, lambda now: now.state.is_final)
-
-    def take(self, job: str) -> Take:
-        return Take.loads(self.call("GET", f"/v1/jobs/{job}/take").content)
-
-    def pictures(self, job: str) -> dict[str, str]:
-        """SHA-256 of every frame of the job's take, as downloaded."""
-        take = self.take(job)
-        found = {}
-        for path in (path for layer in take.layers for path in take.sequence(layer)):
-            reply = self.call("GET", f"/v1/jobs/{job}/frames/{path}")
-            assert reply.status_code == 200
-            found[path] = hashlib.sha256(reply.content).hexdigest()
-            assert found[path] == take.files[path].sha256
-        return found
-
-    def worker(self) -> int:
-        """Process id of the worker, once it is there."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            if found := workers(self.process.pid):
-                return found[0]
-            time.sleep(0.05)
-        raise AssertionError("no worker")
-
-
-def workers(pid: int) -> list[int]:
-    """The worker processes that the process `pid` started."""
-    children = [int(c) for task in Path(f"/proc/{pid}/task").glob("*") for c in (task / "children").read_text().split()]
-    return [child for child in children if "wan_animate_server.worker" in arguments(child)]
-
-
-def arguments(pid: int) -> list[str]:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    return []
-
-
-def lives(pid: int) -> bool:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    return False
-
-
-def gone(pid: int, seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while lives(pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    return not lives(pid)
-
-
-@contextlib.contextmanager
-def serving(folder: Path, **environment: str) -> Iterator[Running]:
-    """A server on a free port with its data below `folder`; nothing of it is left at the end."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ready, log = folder / "ready.json", folder / "log.txt"
-    ready.unlink(missing_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command("serve", "--port", "0", "--data", folder / "data", "--token-file", folder / "token",
-                    "--ready-file", ready),
-            stdout=output, stderr=output, env=os.environ | environment,
-        )  # fmt: skip
-    try:
-        end = time.monotonic() + PATIENCE
-        while not ready.exists():
-            assert process.poll() is None and time.monotonic() < end, log.read_text()
-            time.sleep(0.02)
-        said = json.loads(ready.read_text())
-        token = environment.get("WAN_ANIMATE_TOKEN") or (folder / "token").read_text()
-        yield Running(process, said["url"], token, folder / "data", log)
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(15)
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with serving(tmp_path_factory.mktemp("server")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """SHA-256 of every frame of the default shot, rendered without a server and in one go."""
-    folder = write_export(tmp_path_factory.mktemp("undisturbed"))
-    done = subprocess.run(command("render", folder, "--json"), capture_output=True, check=True)
-    *progress, last = map(json.loads, done.stdout.splitlines())
-    assert [now["progress"] for now in progress][-1] == 1.0
-    take = Take.loads((Path(last["take"]) / "take.json").read_bytes())
-    return {path: take.files[path].sha256 for layer in take.layers for path in take.sequence(layer)}
 
 
 def refusal(reply: requests.Response, status: int, error: str) -> ErrorReply:
@@ -390,83 +242,6 @@ def test_a_cancelled_job_stops_in_the_middle_and_one_that_waits_never_starts(ser
     assert time.monotonic() - started < 5
     assert server.take(running.id).state is TakeState.PARTIAL
     assert server.job(waiting.id).step == 0
-
-
-# --- processes that are killed --------------------------------------------------------------------
-
-
-def test_a_killed_worker_is_replaced_and_its_job_ends_with_the_same_bits(
-    tmp_path: Path, make_shot: Make, undisturbed: dict[str, str]
-) -> None:
-    with serving(tmp_path / "server") as running:
-        job = running.submit(make_shot())
-        running.wait(job.id, lambda now: now.frames > 0)
-        os.kill(running.worker(), signal.SIGKILL)
-        assert running.finished(job.id).state is JobState.DONE
-        assert running.pictures(job.id) == undisturbed
-        take = running.take(job.id)
-        assert take.version == 1, "the interrupted take is continued"
-        assert "resuming" in take.seconds, "what was finished is not computed again"
-        assert not list(running.data.rglob("*.part"))
-
-
-def test_a_stopped_server_leaves_nothing_running_and_goes_on_when_it_starts_again(
-    tmp_path: Path, make_shot: Make
-) -> None:
-    with serving(tmp_path / "server") as running:
-        job = running.submit(make_shot(settings=LONG))
-        running.wait(job.id, lambda now: now.step > 0)
-        worker, started = running.worker(), time.monotonic()
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(15) == ExitCode.TERMINATED
-        assert time.monotonic() - started < 10
-        assert not lives(worker)
-    with pytest.raises(requests.ConnectionError):
-        requests.get(running.url + "/v1/health", timeout=2)
-    (take,) = running.data.rglob("take.json")
-    assert Take.loads(take.read_bytes()).state is TakeState.PARTIAL
-    left = Jobs(DataFolder(running.data).queue).get(job.id)
-    assert left is not None
-    assert left.state is JobState.QUEUED
-    assert running.token not in running.log.read_text()
-    with serving(tmp_path / "server") as again:
-        assert again.token == running.token
-        again.wait(job.id, lambda now: now.state is JobState.RUNNING)
-
-
-def test_a_worker_does_not_outlive_a_killed_server(tmp_path: Path) -> None:
-    with serving(tmp_path / "server") as running:
-        worker = running.worker()
-        running.process.kill()
-        running.process.wait()
-        assert gone(worker, 15)
-
-
-def test_a_worker_that_does_not_hear_a_cancel_is_killed(
-    tmp_path: Path, shot: Shot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor, "_CANCEL_SECONDS", 0.5)
-    data = DataFolder(tmp_path / "data")
-    jobs = Jobs(data.queue)
-    watcher = supervisor.Supervisor(data, jobs, "cpu")
-    watcher.start()
-    try:
-        end = time.monotonic() + PATIENCE
-        while not (found := workers(os.getpid())) and time.monotonic() < end:
-            time.sleep(0.02)
-        os.kill(found[0], signal.SIGSTOP)  # as deaf as one that loads a large model
-        jobs.add("a", shot)
-        with sqlite3.connect(data.queue) as database:
-            said = arguments(found[0])
-            database.execute("UPDATE jobs SET state = 'running', worker = ?", [said[said.index("--name") + 1]])
-        jobs.cancel("a")
-        assert gone(found[0], 10)
-        while (job := jobs.get("a")) and not job.state.is_final and time.monotonic() < end:
-            time.sleep(0.02)
-        assert job and job.state is JobState.CANCELLED
-    finally:
-        watcher.stop()
-    assert not workers(os.getpid())
 
 
 # --- starting -------------------------------------------------------------------------------------
