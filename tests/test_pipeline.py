@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,10 +53,16 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model."""
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "tiny.json").write_text(json.dumps(TINY))
     shutil.copy(MODELS["puppet"] / "tokenizer.json", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Model:
     return read_model("tiny", folder, torch.device("cpu"), Precision.FP32)
 
 
@@ -175,6 +182,14 @@ def test_guidance_solver_seed_and_prompt_each_change_the_picture(model: Model, m
     np.testing.assert_array_equal(first, delivered(render(model, signals, settings)))
     for change in ({"guidance": 3.0}, {"seed": 6}, {"prompt": "a dog"}, {"steps": 3}):
         assert (first != delivered(render(model, signals, replace(settings, **change)))).any(), change
+
+
+@BOTH_MODES
+def test_half_precision_gives_nearly_the_same_frames(model: Model, folder: Path, mode: Mode) -> None:
+    half = read_model("tiny", folder, torch.device("cpu"), Precision.BF16)
+    whole, rounded = (delivered(render(m, Noise(mode, 12), replace(QUICK, guidance=2.0))) for m in (model, half))
+    error = np.abs(whole.astype(np.float32) - rounded.astype(np.float32))
+    assert 0 < error.mean() < 0.02
 
 
 # --- what a segment is generated from -------------------------------------------------------------

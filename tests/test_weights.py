@@ -159,6 +159,11 @@ def test_every_prompt_has_ids_that_end_and_fit(prompt: str) -> None:
     assert all(0 <= i < sizes["text"]["vocabulary"] for i in ids)
 
 
+def test_the_default_prompts_are_read_whole(puppet: Model) -> None:
+    for prompt in (PROMPT, NEGATIVE_PROMPT):
+        assert puppet.tokenizer(prompt + "!") != puppet.tokenizer(prompt)
+
+
 def test_prompts_are_told_apart_but_not_by_spaces_and_entities(puppet: Model) -> None:
     ids = puppet.tokenizer
     assert ids("a man  &amp;amp;\n a dog ") == ids("a man & a dog")
