@@ -30,6 +30,8 @@ class Gait:
     """Frames of one wave of the hand."""
     lift: float
     """Degrees by which the waving arm is raised from where the metarig holds it."""
+    bend: float
+    """Degrees by which its forearm is turned up from there, in the middle of the wave."""
     start: Vector
     """Where it stands at frame 0, metres."""
     heading: float
@@ -95,7 +97,7 @@ def greet(rig: Any, gait: Gait, frame: float) -> None:
     """The right arm up, its hand going to and fro; the head leans with it."""
     beat = sin(2 * pi * frame / gait.wave)
     turn(rig, "upper_arm.R", (Y, radians(gait.lift)))
-    turn(rig, "forearm.R", (Y, radians(82 + 24 * beat)), (X, radians(-14)))
+    turn(rig, "forearm.R", (Y, radians(gait.bend + 24 * beat)), (X, radians(-14)))
     turn(rig, "hand.R", (Y, radians(14) * sin(2 * pi * frame / gait.wave - 0.9)))
     turn(rig, "spine.006", (Y, radians(3) * beat), (Z, radians(5) * cos(2 * pi * frame / 40)))
 

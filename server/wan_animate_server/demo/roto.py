@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 Outline = NDArray[np.float64]
 
-CORNERS = 24
-GROWN = 1.12
-"""How much wider than the body the mask is: the person in the plate is not of the rig's size."""
+ROWS = 14
+MARGIN = 0.03
+"""Of the picture, around the body: the person in the plate is not of the rig's size."""
 
 
 def draw_mask(name: str, scene: Any, rig: Any, frames: Iterable[int]) -> Any:
@@ -26,7 +26,7 @@ def draw_mask(name: str, scene: Any, rig: Any, frames: Iterable[int]) -> Any:
     layer = mask.layers.new(name="person")
     layer.select = True  # keys are set for selected layers only
     spline = layer.splines.new()
-    spline.points.add(CORNERS - 1)
+    spline.points.add(2 * ROWS - 1)
     spline.use_cyclic = True
     width, height = scene.render.resolution_x, scene.render.resolution_y
     for frame in frames:
@@ -35,7 +35,7 @@ def draw_mask(name: str, scene: Any, rig: Any, frames: Iterable[int]) -> Any:
         for point, (x, y) in zip(spline.points, outline, strict=True):
             # a mask's square of 0 to 1 is as wide as the longer side of the picture
             point.co = 0.5 + (x - 0.5) * width / max(width, height), 0.5 + (y - 0.5) * height / max(width, height)
-            point.handle_left_type = point.handle_right_type = "AUTO"
+            point.handle_left_type = point.handle_right_type = "VECTOR"
         set_key(mask)
     return mask
 
@@ -58,16 +58,15 @@ def seen_points(scene: Any, rig: Any) -> Outline:
 
 
 def outline_of(points: Outline) -> Outline:
-    """A ring of `CORNERS` points around `points`, each as far from their middle as the farthest in its direction."""
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2
-    away = points - middle
-    angles = np.arange(CORNERS) * 2 * np.pi / CORNERS
-    sector = np.round(np.arctan2(away[:, 1], away[:, 0]) / (2 * np.pi) * CORNERS).astype(int) % CORNERS
-    reach = np.zeros(CORNERS)
-    np.maximum.at(reach, sector, np.linalg.norm(away, axis=1))
-    reach = np.maximum(reach, (np.roll(reach, 1) + np.roll(reach, -1)) / 2) * GROWN
-    ring: Outline = middle + reach[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return ring
+    """The left and the right side of `points` in `ROWS` bands from their lowest to their highest, as one ring."""
+    points = points[(points[:, 1] > -MARGIN) & (points[:, 1] < 1 + MARGIN)]
+    heights = np.linspace(points[:, 1].min(), points[:, 1].max(), ROWS)
+    reach = heights[1] - heights[0]
+    bands = [points[np.abs(points[:, 1] - height) <= reach, 0] for height in heights]
+    heights = np.linspace(heights[0] - MARGIN, heights[-1] + MARGIN, ROWS)
+    left = [(band.min() - MARGIN, height) for band, height in zip(bands, heights, strict=True)]
+    right = [(band.max() + MARGIN, height) for band, height in zip(bands, heights, strict=True)]
+    return np.array(left + right[::-1])
 
 
 def set_key(mask: Any) -> None:

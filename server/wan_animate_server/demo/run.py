@@ -166,8 +166,8 @@ def report(console: Console, result: Result, out: Path, seconds: dict[str, float
     table = Table(show_header=False, box=None, pad_edge=False)
     back = len(result.take.sequence(result.layer))
     table.add_row("frames", f"{len(result.shot.keypoints)} in = {back} out")
-    table.add_row("seconds", ", ".join(f"{stage} {spent:.0f}" for stage, spent in seconds.items() if spent >= 0.5))
-    table.add_row("in all", f"{sum(seconds.values()):.0f} s")
+    for stage, spent in {**seconds, "in all": sum(seconds.values())}.items():
+        table.add_row(stage, f"{spent:.1f} s")
     places = {"scene": out / BLEND, "contact sheet": out / SHEET, "preview": out / MOVIE, "take": result.folder}
     for name, place in places.items():
         table.add_row(name, str(place))

@@ -39,9 +39,15 @@ CHARACTER = Look(
     },
 )  # fmt: skip
 
-ACTING = Gait(period=26, phase=0.1, swing=23, wave=13, lift=38, start=Vector((-0.7, 0.6, 0)), heading=35, mood=0.0)
-FOLLOWING = Gait(period=26, phase=0.13, swing=24, wave=13, lift=34, start=Vector((-0.6, 0.52, 0)), heading=35, mood=0.2)
-APPROACHING = Gait(period=40, phase=0.1, swing=8, wave=13, lift=10, start=Vector((0, 0, 0)), heading=0, mood=0.2)
+ACTING = Gait(
+    period=26, phase=0.1, swing=23, wave=13, lift=38, bend=82, start=Vector((-0.7, 0.6, 0)), heading=35, mood=0.0
+)
+FOLLOWING = Gait(
+    period=26, phase=0.13, swing=24, wave=13, lift=34, bend=84, start=Vector((-0.6, 0.52, 0)), heading=35, mood=0.2
+)
+APPROACHING = Gait(
+    period=40, phase=0.1, swing=12, wave=13, lift=-24, bend=128, start=Vector((0, 0, 0)), heading=-5, mood=0.2
+)
 """For footage of one's own: somebody coming slowly towards the camera."""
 
 
@@ -115,7 +121,7 @@ def use_movie(movie: Path, layout: Any, rig: Any) -> tuple[Any, Any]:
     bpy.data.movieclips.remove(clip)
     motion.perform(rig, APPROACHING, KEYED)
     stage.add_light(layout, (0.7, 0.7, 0.8))
-    camera = stage.add_camera(layout, (-0.05, -3, 1.33), 68)
+    camera = stage.add_camera(layout, (-0.1, -3, 1.6), 69)
     camera.data.sensor_fit = "VERTICAL"
     strip = edit.add_movie(edited, "Plate", movie, edit.PLATE)
     return strip, roto.draw_mask("Person", layout, rig, FILM[::4])
