@@ -511,7 +511,7 @@ def version_name(prefix: str, number: int) -> str:
 
 def versions(parent: Path, prefix: str) -> list[int]:
     """Numbers of the versions in `parent`, ascending."""
-    found = (re.fullmatch(prefix + r"(\d{3,})", p.name) for p in parent.iterdir()) if parent.is_dir() else iter(())
+    found = (re.fullmatch(re.escape(prefix) + r"([0-9]{3,})", p.name) for p in parent.iterdir()) if parent.is_dir() else iter(())
     return sorted(int(match[1]) for match in found if match)
 
 
@@ -648,7 +648,7 @@ def _value(hint: Any, data: Any, where: str) -> Any:
 
 def _scalar(hint: Any, data: Any, where: str) -> Any:
     if hint is Fraction:
-        _expect(isinstance(data, str) and re.fullmatch(r"\d{1,9}/[1-9]\d{0,8}", data) is not None, where, _shown(data), 'a fraction such as "24/1"')  # fmt: skip
+        _expect(isinstance(data, str) and re.fullmatch(r"[0-9]{1,9}/[1-9][0-9]{0,8}", data) is not None, where, _shown(data), 'a fraction such as "24/1"')  # fmt: skip
         return Fraction(data)
     if issubclass(hint, enum.Enum):
         choices = [member.value for member in hint]
