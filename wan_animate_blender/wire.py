@@ -511,8 +511,9 @@ def version_name(prefix: str, number: int) -> str:
 
 def versions(parent: Path, prefix: str) -> list[int]:
     """Numbers of the versions in `parent`, ascending."""
-    found = (re.fullmatch(re.escape(prefix) + r"([0-9]{3,})", p.name) for p in parent.iterdir()) if parent.is_dir() else iter(())
-    return sorted(int(match[1]) for match in found if match)
+    numbered = re.compile(re.escape(prefix) + r"([0-9]{3,})")
+    names = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+    return sorted(int(match[1]) for match in map(numbered.fullmatch, names) if match)
 
 
 def owner() -> dict[str, str | int]:
@@ -587,6 +588,9 @@ def face_box(points: Sequence[Sequence[float]], width: int, height: int) -> Box 
 
 M = TypeVar("M")
 
+_FRACTION = re.compile(r"[0-9]{1,9}/[1-9][0-9]{0,8}")
+_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+
 
 def _expect(fits: bool, what: str, given: object, expected: str) -> None:
     if not fits:
@@ -648,7 +652,8 @@ def _value(hint: Any, data: Any, where: str) -> Any:
 
 def _scalar(hint: Any, data: Any, where: str) -> Any:
     if hint is Fraction:
-        _expect(isinstance(data, str) and re.fullmatch(r"[0-9]{1,9}/[1-9][0-9]{0,8}", data) is not None, where, _shown(data), 'a fraction such as "24/1"')  # fmt: skip
+        fits = isinstance(data, str) and _FRACTION.fullmatch(data) is not None
+        _expect(fits, where, _shown(data), 'a fraction such as "24/1"')
         return Fraction(data)
     if issubclass(hint, enum.Enum):
         choices = [member.value for member in hint]
@@ -656,7 +661,7 @@ def _scalar(hint: Any, data: Any, where: str) -> Any:
         return hint(data)
     accepted = (int, float) if hint is float else hint
     fits = isinstance(data, accepted) and (hint is bool) == isinstance(data, bool)
-    _expect(fits, where, _shown(data), {str: "a text", int: "a whole number", float: "a number"}.get(hint, "a truth value"))  # fmt: skip
+    _expect(fits, where, _shown(data), _WORDS[hint])
     if hint is float:
         _expect(abs(data) < float("inf"), where, data, "a finite number")
         return float(data)

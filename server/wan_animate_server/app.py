@@ -69,7 +69,7 @@ class Desk:
     """SHA-256 of the blobs that somebody sends right now. Only the event loop touches it."""
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a fault
+class Refusal(Exception):
     """An answer that is not a success."""
 
     def __init__(
