@@ -68,7 +68,7 @@ def redraw() -> None:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type in ("SEQUENCE_EDITOR", "PREFERENCES"):
-                area.tagredraw()
+                area.tag_redraw()
 
 
 def register() -> None:

@@ -14,6 +14,9 @@ from .wire import BadInput, Unavailable
 
 TOKEN_VARIABLE = "WAN_ANIMATE_TOKEN"
 
+MAY_BE_RELATIVE = "is_path_supports_blend_relative" in bpy.types.Property.bl_rna.properties.keys()  # noqa: SIM118
+"""Since 4.5 a path that begins with // is shown as an error unless its property says that it may."""
+
 
 class WanAnimatePreferences(bpy.types.AddonPreferences):
     bl_idname = __package__
@@ -33,6 +36,7 @@ class WanAnimatePreferences(bpy.types.AddonPreferences):
         description="Folder for exported shots and their takes; // is the folder of the .blend",
         subtype="DIR_PATH",
         default="//wan_animate",
+        options={"PATH_SUPPORTS_BLEND_RELATIVE"} if MAY_BE_RELATIVE else set(),
     )
 
     def draw(self, context: bpy.types.Context) -> None:

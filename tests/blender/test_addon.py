@@ -295,6 +295,16 @@ def test_panels_are_in_the_sidebar_of_sequencer_and_preview() -> None:
         assert place == ("SEQUENCE_EDITOR", "UI", "Wan Animate")
 
 
+def test_news_are_drawn_where_a_sequencer_is_shown() -> None:
+    """The wheel has a window without a screen's pixels; its areas can be given to the sequencer all the same."""
+    bpy.ops.wm.read_factory_settings(use_empty=False)
+    enable_addon()
+    areas = bpy.context.window_manager.windows[0].screen.areas
+    areas[0].type = "SEQUENCE_EDITOR"
+    desk.redraw()
+    assert areas[0].type == "SEQUENCE_EDITOR"
+
+
 # --- the work -------------------------------------------------------------------------------------
 
 
