@@ -81,11 +81,12 @@ def check(request: Request) -> list[str]:
 
 
 def problems(request: Request) -> dict[str, str]:
-    """The sentences of `check` by what they are about: "strip", "rig", "matte", "character", "shot" or "folder"."""
+    """The sentences of `check` by what they are about: "strip", "rig", "matte", "face", "character" …"""
     checks: dict[str, Callable[[Request], object]] = {
         "strip": lambda r: plate.check(r.strip),
         "rig": lambda r: pose.check(view(r)),
         "matte": _check_matte,
+        "face": _check_face,
         "character": _check_character,
         "shot": lambda r: wire.check_name(r.name),
         "folder": _check_root,
@@ -117,6 +118,12 @@ def _check_matte(request: Request) -> None:
     plate.check(request.strip)
     pose.check(view(request))
     matte.check(request.matte, _place(request), request.strip)
+
+
+def _check_face(request: Request) -> None:
+    if request.face is FaceSource.RIG:
+        pose.check(view(request))
+        face.check(view(request))
 
 
 def _check_character(request: Request) -> None:

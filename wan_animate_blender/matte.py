@@ -14,7 +14,6 @@ from .wire import BadInput, FrameRow, Raster, frame_name
 
 SAMPLES = 16
 """Rays for each pixel of a matte: 16 steps of an edge's softness."""
-SOLID = ("MESH", "CURVE", "SURFACE", "FONT", "META", "CURVES", "POINTCLOUD", "VOLUME")
 
 
 @dataclass(frozen=True)
@@ -142,12 +141,11 @@ def _lasting(mask: bpy.types.Mask, source: float) -> Iterator[bpy.types.Mask]:
 
 def _targets(matte: FromRig | FromCollection, view: pose.View) -> set[bpy.types.Object]:
     """The objects to show. Raises `BadInput` when nothing of them is rendered."""
-    shown = {thing for thing in _rendered(pose.layer(view).layer_collection) if thing.type in SOLID}
     if isinstance(matte, FromCollection):
-        found = shown & set(matte.collection.all_objects)
+        found = pose.rendered(view) & set(matte.collection.all_objects)
         where = f"the collection {matte.collection.name!r}"
     else:
-        found = {thing for thing in shown if _belongs(thing, view.rig)}
+        found = pose.body(view)
         where = f"the rig {view.rig.name!r}"
     if not found:
         raise BadInput(
@@ -157,26 +155,12 @@ def _targets(matte: FromRig | FromCollection, view: pose.View) -> set[bpy.types.
     return found
 
 
-def _rendered(layer: bpy.types.LayerCollection) -> Iterator[bpy.types.Object]:
-    if layer.exclude or layer.collection.hide_render:
-        return
-    yield from (thing for thing in layer.collection.objects if not thing.hide_render)
-    for child in layer.children:
-        yield from _rendered(child)
-
-
-def _belongs(thing: bpy.types.Object, rig: bpy.types.Object) -> bool:
-    """Whether `thing` is deformed by `rig` or hangs on it, through however many parents."""
-    deformed = any(m.type == "ARMATURE" and m.object == rig for m in thing.modifiers)
-    return deformed or (thing.parent is not None and (thing.parent == rig or _belongs(thing.parent, rig)))
-
-
 def _write_objects(
     targets: set[bpy.types.Object], view: pose.View, rows: Sequence[FrameRow], folder: Path
 ) -> Iterator[Path]:
     """White where `targets` are seen, soft at edges: they shine, all else is a hole, and light is written as it is."""
     folder.mkdir()
-    others = set(_rendered(pose.layer(view).layer_collection)) - targets
+    others = pose.rendered(view) - targets
     with pose.time_kept(view.scene), stills.copy_of(view.scene) as copy, _glow() as glow, _holdout(copy) as holdout:
         stills.prepare(copy, view.width, view.height, "BW")
         stills.set_view(copy, "Raw")

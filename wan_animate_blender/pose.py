@@ -1,4 +1,4 @@
-"""A rig's 133 keypoints, seen through a camera, frame by frame. Knows neither strips nor the names of bones."""
+"""A rig, its body and its 133 keypoints, seen through a camera, frame by frame. Knows no strips and no bones' names."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import numpy as np
 from . import rigs
 from .rigs import anatomy
 from .wire import KEYPOINTS, BadInput
+
+SOLID = ("MESH", "CURVE", "SURFACE", "FONT", "META", "CURVES", "POINTCLOUD", "VOLUME")
+"""Types of objects that a ray can hit."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,30 @@ def layer(view: View) -> bpy.types.ViewLayer:
 def depsgraph(view: View) -> bpy.types.Depsgraph:
     """The evaluated scene. `context.evaluated_depsgraph_get()` would be the window's scene, not the rig's."""
     return layer(view).depsgraph
+
+
+def rendered(view: View) -> set[bpy.types.Object]:
+    """What is seen in renders of the rig's view layer and has a surface, instances of collections included."""
+    shown = _shown(layer(view).layer_collection)
+    return {thing for thing in shown if thing.type in SOLID or thing.instance_type == "COLLECTION"}
+
+
+def _shown(layer: bpy.types.LayerCollection) -> Iterator[bpy.types.Object]:
+    if layer.exclude or layer.collection.hide_render:
+        return
+    yield from (thing for thing in layer.collection.objects if not thing.hide_render)
+    for child in layer.children:
+        yield from _shown(child)
+
+
+def body(view: View) -> set[bpy.types.Object]:
+    """What of that the rig deforms, or carries through however many parents."""
+    return {thing for thing in rendered(view) if _belongs(thing, view.rig)}
+
+
+def _belongs(thing: bpy.types.Object, rig: bpy.types.Object) -> bool:
+    deformed = any(m.type == "ARMATURE" and m.object == rig for m in thing.modifiers)
+    return deformed or (thing.parent is not None and (thing.parent == rig or _belongs(thing.parent, rig)))
 
 
 def keypoints(view: View, times: Sequence[float]) -> Iterator[np.ndarray]:

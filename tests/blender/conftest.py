@@ -68,7 +68,7 @@ def film(edit: bpy.types.Scene, tmp_path: Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def metarig() -> bpy.types.Object:
-    """Rigify's human metarig, walking to its left and waving, linear from frame 1 to 25."""
+    """Rigify's human metarig with a ball for a head, which drifts to its left and waves from frame 1 to 25."""
     import addon_utils  # found only once bpy has been imported
 
     addon_utils.enable("rigify", default_set=True)
@@ -80,6 +80,10 @@ def metarig() -> bpy.types.Object:
         rig.location.x, arm.rotation_euler.z = place, turn
         rig.keyframe_insert("location", frame=frame)
         arm.keyframe_insert("rotation_euler", frame=frame)
+    bpy.ops.mesh.primitive_ico_sphere_add(radius=0.16, location=(0, -0.06, 1.86))
+    head = bpy.context.object
+    head.name, head.parent = "head", rig
+    bpy.context.view_layer.objects.active = rig
     return rig
 
 

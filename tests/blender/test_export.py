@@ -228,10 +228,13 @@ def test_a_character_that_is_no_picture_is_refused(request_: Request, tmp_path: 
     assert sentence.startswith("the character hero.txt is no picture")
 
 
-def test_a_character_picture_with_other_contents_is_refused(request_: Request, tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("a tall woman in a red coat")
-    sentence = refusal(replace(request_, character=tmp_path / "text.png"))
-    assert sentence == "the character picture text.png cannot be read; save it again as PNG or choose another file"
+@pytest.mark.parametrize("broken", [b"a tall woman in a red coat", b""])
+def test_a_character_picture_with_other_contents_or_cut_off_is_refused(
+    request_: Request, tmp_path: Path, broken: bytes
+) -> None:
+    (tmp_path / "hero2.png").write_bytes(broken or request_.character.read_bytes()[:3000])
+    sentence = refusal(replace(request_, character=tmp_path / "hero2.png"))
+    assert sentence == "the character picture hero2.png cannot be read; save it again as PNG or choose another file"
 
 
 def test_a_name_that_is_no_folder_name_is_refused(request_: Request) -> None:
