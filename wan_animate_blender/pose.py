@@ -11,7 +11,7 @@ import numpy as np
 
 from . import rigs
 from .rigs import anatomy
-from .wire import KEYPOINTS, BadInput
+from .wire import BadInput
 
 SOLID = ("MESH", "CURVE", "SURFACE", "FONT", "META", "CURVES", "POINTCLOUD", "VOLUME")
 """Types of objects that a ray can hit."""
@@ -149,7 +149,6 @@ def _see(view: View, binding: anatomy.Binding) -> np.ndarray:
     seen = (x >= 0) & (x <= view.width) & (y >= 0) & (y <= view.height) & (depth > 0)
     result = np.stack([x, y, np.where(seen, binding.confidence, 0.0)], axis=1)
     result[~(depth > 0), :2] = np.nan
-    assert result.shape == (KEYPOINTS, 3)
     return result.astype(np.float32)
 
 
