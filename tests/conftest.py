@@ -97,6 +97,11 @@ def relist_files(folder: Path) -> None:
     (folder / SHOT_FILE).write_text(json.dumps(data), encoding="utf-8")
 
 
+@pytest.fixture
+def relist() -> Callable[[Path], None]:
+    return relist_files
+
+
 def _write_pictures(folder: Path, frames: int) -> None:
     """A body that walks to the right before a gradient with grain, its matte, its pose and a character."""
     random = np.random.default_rng(1)
