@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import subprocess
@@ -60,8 +59,12 @@ def write_export(root: Path, frames: int = 9, mode: Mode = Mode.REPLACE, **chang
 
 @pytest.fixture
 def make_shot(tmp_path: Path) -> Make:
-    """`make_shot(frames=9, mode=Mode.REPLACE, **changes)` is `write_export` below the test's own folder."""
-    return functools.partial(write_export, tmp_path)
+    """`make_shot(frames=9, mode=Mode.REPLACE, **changes)` is `write_export` below the test's own folder, or `root`."""
+
+    def make(*given: Any, root: Path = tmp_path, **changes: Any) -> Path:
+        return write_export(root, *given, **changes)
+
+    return make
 
 
 @pytest.fixture
