@@ -94,3 +94,24 @@ def test_a_worker_that_does_not_hear_a_cancel_is_killed(
     finally:
         watcher.stop()
     assert not workers(os.getpid())
+
+
+def test_jobs_do_not_wait_for_ever_for_a_worker_that_cannot_start(
+    tmp_path: Path, shot: Shot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path / "nowhere"))  # no Python starts with this
+    data = DataFolder(tmp_path)
+    jobs = Jobs(data.queue)
+    jobs.add("job", shot)
+    watched = supervisor.Supervisor(data, jobs, "cpu")
+    watched.start()
+    try:
+        end = time.monotonic() + PATIENCE
+        while (job := jobs.get("job")) and not job.state.is_final:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    finally:
+        watched.stop()
+    assert job is not None
+    assert job.state is JobState.FAILED
+    assert "worker does not start" in job.message

@@ -144,6 +144,12 @@ class Jobs:
         with self._writing() as connection:
             _release(connection, "worker IS NOT NULL")
 
+    def fail_queued(self, message: str) -> None:
+        """Nobody can render what waits: say so, rather than let people wait for ever."""
+        with self._writing() as connection:
+            connection.execute("UPDATE jobs SET message = ? WHERE state = ?", (message, JobState.QUEUED))
+            _move(connection, JobState.FAILED, "state = ?", JobState.QUEUED)
+
     def cancelling(self) -> list[str]:
         """Ids of the jobs whose worker was asked to stop and has not yet."""
         return [row["id"] for row in self._read("SELECT id FROM jobs WHERE state = ?", JobState.CANCELLING)]

@@ -26,6 +26,9 @@ _STOP_SECONDS = 7.0
 
 _LONGEST_PAUSE = 30.0
 
+_FAILED_STARTS = 3
+"""After which the worker is taken to be broken, and what waits in the queue fails."""
+
 
 class Supervisor:
     """One worker and the thread that watches it."""
@@ -35,6 +38,7 @@ class Supervisor:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._cancelled_since: dict[str, float] = {}
+        self._failed_starts = 0
 
     def start(self) -> None:
         self._jobs.give_back_all()
@@ -56,6 +60,7 @@ class Supervisor:
     def _run_one(self) -> None:
         """Start a worker and see it to its end."""
         name = uuid.uuid4().hex
+        self._jobs.offer(())
         command = [sys.executable, "-m", "wan_animate_server.worker", "--data", str(self._data.root), "--name", name]
         environment = {key: value for key, value in os.environ.items() if key != TOKEN_VARIABLE}
         with subprocess.Popen(
@@ -72,6 +77,16 @@ class Supervisor:
         else:
             log.warning("the worker ended (%s) and is started again", process.returncode)
             self._jobs.bury(name)
+            self._judge_start(process.returncode)
+
+    def _judge_start(self, code: int) -> None:
+        """A worker that gets ready offers its models; one that never does is broken, not unlucky."""
+        self._failed_starts = 0 if self._jobs.models() else self._failed_starts + 1
+        if self._failed_starts >= _FAILED_STARTS:
+            self._jobs.fail_queued(
+                f"the server's worker does not start (it ended {self._failed_starts} times, last with exit code "
+                f"{code}); the server's log tells why"
+            )
 
     def _look_after(self, process: subprocess.Popen[bytes]) -> None:
         """Return when the worker ended, was killed, or is to stop."""
