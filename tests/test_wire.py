@@ -47,7 +47,8 @@ settings = st.builds(
     model=name, steps=st.integers(1, 1000), guidance=st.floats(1, 20), seed=st.integers(0, 2**63 - 1),
     segment=st.integers(2, 100).map(lambda n: 4 * n + 1), overlap=st.sampled_from((1, 5)),
     precision=st.sampled_from(wire.Precision), solver=st.sampled_from(wire.Solver), plan=st.sampled_from(wire.Plan),
-    area=st.none() | st.integers(1024, 2**24), prompt=st.none() | text,
+    area=st.none() | st.integers(1024, 2**24), prompt=st.none() | text, relight=st.floats(0, 2),
+    loras=st.lists(st.builds(wire.LoraUse, name=name, strength=st.floats(-4, 4)), max_size=2).map(tuple),
 )  # fmt: skip
 raster = st.builds(
     Raster, kind=st.sampled_from(wire.RasterKind), width=st.integers(1, 16384), height=st.integers(1, 16384),

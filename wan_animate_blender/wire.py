@@ -168,6 +168,22 @@ class Precision(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraUse(Message):
+    """A LoRA of the server's model library, and how much of it."""
+
+    name: str
+    """Of a file in the library's folder `loras`, without its extension."""
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        _expect(
+            re.fullmatch(r"[^/\\:\0]{1,128}", self.name) is not None and not self.name.startswith("."),
+            "LoRA", self.name, "the name of a file in the model library's folder loras",
+        )  # fmt: skip
+        _expect(-4.0 <= self.strength <= 4.0, "strength", self.strength, "a number from -4 to 4")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings(Message):
     """How a shot is rendered. Defaults are the released model's, unless a comment says why not."""
 
@@ -189,6 +205,9 @@ class Settings(Message):
     """Pixels of a generated frame (width times height); None is the model's own."""
     prompt: str | None = None
     """None is the prompt that the model was trained with."""
+    relight: float = 1.0
+    """Strength of the model's relighting LoRA; in replace mode only."""
+    loras: tuple[LoraUse, ...] = ()
 
     def __post_init__(self) -> None:
         _expect(1 <= self.steps <= 1000, "steps", self.steps, "a number from 1 to 1000")
@@ -203,6 +222,7 @@ class Settings(Message):
         _expect(
             self.area is None or 1024 <= self.area <= 2**24, "area", self.area, "1024 to 16777216 pixels, or nothing"
         )
+        _expect(0.0 <= self.relight <= 2.0, "relight", self.relight, "a number from 0 to 2")
 
 
 @dataclass(frozen=True, kw_only=True)
