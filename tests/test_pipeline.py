@@ -19,11 +19,12 @@ from torch import Tensor
 from wan_animate_blender.wire import BadInput, Interrupted, Mode, Plan, Precision, Settings, Solver, TryElsewhere
 from wan_animate_server import conditions, pipeline
 from wan_animate_server.conditions import Mask, Picture
+from wan_animate_server.memo import Memo
 from wan_animate_server.model.vae import VAE
 from wan_animate_server.pipeline import Conditioned, Decoded, Event, Model, ShotRender, Stepped, StoredSegment
 from wan_animate_server.preview import Preview
 from wan_animate_server.segments import plan, segment_seed
-from wan_animate_server.weights import MODELS, read_model
+from wan_animate_server.weights import PUPPET, read_model
 
 WIDTH, HEIGHT = 48, 32
 TINY: dict[str, Any] = {
@@ -57,13 +58,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny model."""
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "tiny.json").write_text(json.dumps(TINY))
-    shutil.copy(MODELS["puppet"] / "tokenizer.json", folder)
+    shutil.copy(PUPPET / "tokenizer.json", folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> Model:
+def loaded(folder: Path) -> Model:
     return read_model("tiny", folder, torch.device("cpu"), Precision.FP32)
+
+
+@pytest.fixture
+def model(loaded: Model) -> Model:
+    """With nothing encoded before."""
+    return replace(loaded, memo=Memo())
 
 
 @dataclass(frozen=True)
@@ -292,7 +299,7 @@ def test_clip_sees_the_whole_letterboxed_picture_squashed(model: Model) -> None:
     torch.testing.assert_close(colours[:, :, 18:], torch.ones(3, 28, 10))
 
 
-def test_text_is_encoded_once_for_each_prompt_and_the_character_once(model: Model) -> None:
+def test_each_prompt_and_each_character_is_encoded_once_for_all_segments_and_shots(model: Model) -> None:
     calls = {"text": 0, "clip": 0}
 
     def count(name: str) -> Callable[..., None]:
@@ -305,7 +312,10 @@ def test_text_is_encoded_once_for_each_prompt_and_the_character_once(model: Mode
     render(model, Noise(Mode.ANIMATE, 17), replace(QUICK, steps=1))
     assert calls == {"text": 1, "clip": 1}
     render(model, Noise(Mode.ANIMATE, 17), replace(QUICK, steps=1, guidance=2.0))
-    assert calls == {"text": 3, "clip": 2}
+    assert calls == {"text": 2, "clip": 1}
+    undisturbed = render(replace(model, memo=Memo()), Noise(Mode.ANIMATE, 17), replace(QUICK, steps=1))
+    again = render(model, Noise(Mode.ANIMATE, 17), replace(QUICK, steps=1))
+    np.testing.assert_array_equal(delivered(again), delivered(undisturbed))
     for hook in hooks:
         hook.remove()
 
@@ -420,7 +430,7 @@ def test_a_stop_ends_the_work_at_once_and_leaves_nothing_behind(model: Model, wo
         work.clear()
         store, alarm = Memory(), Alarm(at)
         with pytest.raises(Interrupted):
-            list(pipeline.generate(model, signals, QUICK, store, alarm))
+            list(pipeline.generate(replace(model, memo=Memo()), signals, QUICK, store, alarm))
         assert alarm.calls == at
         assert len(work) <= at
         assert not store.segments

@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from wan_animate_blender.wire import BadInput, Precision, Unavailable
+from wan_animate_server.installed import load_model
+from wan_animate_server.library import Library
 from wan_animate_server.pipeline import NEGATIVE_PROMPT, PROMPT, Model
-from wan_animate_server.weights import MODELS, RANDOM_WEIGHTS, load_model, read_model, read_tokenizer
+from wan_animate_server.weights import PUPPET, RANDOM_WEIGHTS, read_model, read_tokenizer
 
 CPU = torch.device("cpu")
-PUPPET = MODELS["puppet"]
 PARTS = ("transformer", "vae", "text", "clip")
 
 
@@ -134,10 +135,15 @@ def test_half_precision_keeps_the_autoencoder_in_full() -> None:
     assert all(kind == {torch.bfloat16} for kind in kinds.values())
 
 
-@pytest.mark.parametrize("name", ["wan-animate-14b", "", "../puppet"])
-def test_a_model_that_is_not_installed_is_said_to_be_unavailable(name: str) -> None:
-    with pytest.raises(Unavailable, match="choose one of: puppet"):
+@pytest.mark.parametrize("name", ["yolov10m", "", "../puppet"])
+def test_what_is_no_model_is_said_to_be_unavailable(name: str) -> None:
+    with pytest.raises(Unavailable, match="choose one of: puppet, wan-animate-14b"):
         load_model(name)
+
+
+def test_a_model_that_is_not_installed_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="run: wan-animate models pull wan-animate-14b"):
+        load_model("wan-animate-14b", library=Library(tmp_path))
 
 
 def test_a_device_that_is_not_there_is_an_error_and_never_a_silent_fall_back() -> None:

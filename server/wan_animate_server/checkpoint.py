@@ -164,8 +164,16 @@ def find_tokenizer(path: Path) -> Path:
     raise BadInput(f"{path} has no tokenizer.json, expected that of google/umt5-xxl; put it there")
 
 
-def load_into(module: nn.Module, checkpoint: Checkpoint, *, device: torch.device, dtype: DtypeOf) -> None:
-    """Give `module`, built on the meta device, its tensors, one by one, without gradients.
+def load_into(
+    module: nn.Module,
+    checkpoint: Checkpoint,
+    *,
+    device: torch.device,
+    dtype: DtypeOf,
+    host: Collection[str] = frozenset(),
+) -> None:
+    """Give `module`, built on the meta device, its tensors, one by one, without gradients: on `device`, or those that
+    `host` names on the CPU.
 
     Nothing is assigned unless everything fits: raises one `BadInput` that counts what is missing, surplus, of another
     shape, or not finite, and names the first three.
@@ -174,10 +182,11 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, *, device: torch.device
     _check_fit(wanted, checkpoint)
     tensors, broken = {}, []
     for name, shape in wanted.items():
+        place = torch.device("cpu") if name in host else device
         if name in checkpoint.names:
-            tensors[name] = checkpoint.get(name, dtype(name), device)
+            tensors[name] = checkpoint.get(name, dtype(name), place)
         else:  # only what is spare: nothing is computed with it
-            tensors[name] = torch.zeros(shape, dtype=dtype(name), device=device)
+            tensors[name] = torch.zeros(shape, dtype=dtype(name), device=place)
         if not is_finite(tensors[name]):
             broken.append(name)
     if broken:

@@ -230,6 +230,14 @@ class LoraSet:
         self._master = master
         self._dtype = dtype
         self._carried: dict[str, tuple[tuple[str, float], ...]] = {}
+        self._opened: dict[tuple[Path, int], Lora] = {}
+
+    def open(self, path: Path) -> Lora:
+        """`open_lora` for this module; hashing a file takes seconds, so that it is not opened again for every job."""
+        key = path, path.stat().st_mtime_ns
+        if key not in self._opened:
+            self._opened[key] = open_lora(path, self._master)
+        return self._opened[key]
 
     def apply(self, loras: Sequence[tuple[Lora, float]]) -> int:
         """Carry exactly `loras` with their strengths; an empty list gives the master's own weights back.

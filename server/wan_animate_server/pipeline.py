@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -20,9 +20,12 @@ from wan_animate_blender.wire import BadInput, Mode, Settings, TryElsewhere
 
 from . import conditions
 from .conditions import Mask, Picture
+from .lora import LoraSet
+from .memo import Memo
+from .model.attention import Keys
 from .model.clip import CLIPVision
 from .model.t5 import T5Encoder
-from .model.transformer import Constants, Transformer
+from .model.transformer import Constants, Time, Transformer
 from .model.vae import VAE
 from .preview import Preview
 from .sampling import noise_levels, solve, timestep
@@ -58,6 +61,10 @@ class Model:
     """Name and SHA-256 of every file that the networks depend on."""
     notes: tuple[str, ...] = ()
     """What a person must know about pictures made with it."""
+    loras: LoraSet | None = None
+    """The LoRAs that the transformer carries; None where its weights have no master to go back to."""
+    memo: Memo = field(default_factory=Memo)
+    """What was encoded for earlier segments and shots."""
 
 
 class Signals(Protocol):
@@ -178,6 +185,13 @@ def generate(
         ) from error
 
 
+def encode_prompt(encoder: T5Encoder, ids: list[int], device: torch.device) -> Tensor:
+    """The rows of a prompt's tokens [1, n, dim] in the encoder's type."""
+    given = torch.tensor([ids], device=device)
+    features: Tensor = encoder(given, torch.ones_like(given))
+    return features
+
+
 def segment_key(model: Model, signals: Signals, settings: Settings, span: Span, predecessor: str) -> str:
     """SHA-256 over everything that a segment's numbers depend on, the segment before it included."""
     facts = {
@@ -231,9 +245,16 @@ class ShotRender:
 
     def _text(self, prompt: str) -> Tensor:
         self.check()
-        ids = torch.tensor([self.model.tokenizer(prompt)], device=self.model.device)
-        features: Tensor = self.model.text(ids, torch.ones_like(ids))
-        return features
+        made = self.model.memo.get(("text", prompt), partial(self._read, prompt), lasting=True)
+        return made.to(self.model.device)
+
+    def _read(self, prompt: str) -> Tensor:
+        return encode_prompt(self.model.text, self.model.tokenizer(prompt), self.model.device)
+
+    @cached_property
+    def text_keys(self) -> tuple[tuple[Keys, ...], ...]:
+        """What the blocks see of each of `prompts`."""
+        return tuple(map(self.model.transformer.text_keys, self.prompts))
 
     @cached_property
     def reference(self) -> Tensor:
@@ -249,8 +270,20 @@ class ShotRender:
         """The character as CLIP's tokens."""
         self.check()
         seen = conditions.clip_pixels(self.reference, self.model.clip.config.size)
-        tokens: Tensor = self.model.clip(seen.to(self.model.device))
-        return tokens
+        digest = hashlib.sha256(seen.numpy().tobytes()).hexdigest()
+        return self.model.memo.get(("clip", digest), lambda: self.model.clip(seen.to(self.model.device)))
+
+    @cached_property
+    def image_keys(self) -> tuple[Keys, ...]:
+        """What the blocks see of the character."""
+        return self.model.transformer.image_keys(self.image)
+
+    @cached_property
+    def times(self) -> dict[float, Time]:
+        """What the transformer knows of each noise level's time."""
+        levels = noise_levels(self.settings.solver, self.settings.steps)[:-1]
+        told = {sigma: torch.tensor([float(timestep(sigma))], device=self.model.device) for sigma in levels}
+        return {sigma: self.model.transformer.embed_time(time) for sigma, time in told.items()}
 
     @cached_property
     def preview(self) -> Preview:
@@ -267,14 +300,15 @@ class ShotRender:
         pose = self._encode(conditions.pixels(map(signals.pose, frames)))
         known = self._known(frames, tail)
         faces = conditions.faces(map(signals.face, frames), transformer.config.motion.size).to(self.model.device)
-        text, *negative = self.prompts
+        text, *negative = self.text_keys
+        image = self.image_keys
         self.check()
-        wanted = transformer.constants(text, self.image, faces, pose, known)
+        wanted = transformer.constants_of(text, image, faces, pose, known)
         if not negative:
             return (wanted,)
         # Guidance leads away from the negative prompt with no face at all; everything else is the same.
         blank = transformer.face_keys(torch.full_like(faces, -1))
-        return wanted, replace(wanted, text=transformer.text_keys(negative[0]), face=blank)
+        return wanted, replace(wanted, text=negative[0], face=blank)
 
     def _known(self, frames: list[int], tail: NDArray[np.float32] | None) -> Tensor:
         """Reference, plate and the frames handed over by the segment before: [1, 20, t + 1, h, w]."""
@@ -290,13 +324,17 @@ class ShotRender:
             overlap = tail.shape[1]
             known[:overlap] = 1
             video[0, :, :overlap] = torch.from_numpy(tail)
-        return conditions.with_reference(self.reference_latent, conditions.pack(known), self._encode(video))
+        encode = self._encode_blank if tail is None and signals.mode is Mode.ANIMATE else self._encode
+        return conditions.with_reference(self.reference_latent, conditions.pack(known), encode(video))
+
+    def _encode_blank(self, video: Tensor) -> Tensor:
+        """The same for all first segments of a size in animate mode."""
+        return self.model.memo.get(("blank", *video.shape), partial(self._encode, video))
 
     def _denoise(self, span: Span, branches: tuple[Constants, ...]) -> Generator[Event, None, Tensor]:
         def velocity(x: Tensor, sigma: float) -> Tensor:
-            told = torch.tensor([float(timestep(sigma))], device=x.device)
             with self._checked():
-                answers: list[Tensor] = [self.model.transformer(x, told, branch) for branch in branches]
+                answers = [self.model.transformer.denoise(x, self.times[sigma], branch) for branch in branches]
             if len(answers) == 1:
                 return answers[0]
             wanted, unwanted = answers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import platform
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,11 +17,15 @@ from wan_animate_blender.wire import (
     Mode,
     Precision,
     SegmentRecord,
+    Settings,
     frame_name,
 )
 
 from . import composite
+from .installed import adapt, load_model, sizes_of
 from .pipeline import Conditioned, Decoded, Event, Model, Stepped, generate
+from .placement import Residence
+from .plan import choose, forecast, memory_of
 from .progress import Pace, Progress, Stopwatch
 from .shot import LoadedShot, load
 from .signals import ShotSignals
@@ -30,7 +33,7 @@ from .store import SegmentStore
 from .take import PREVIEW_FILE, TakeFolder
 from .version import version
 from .video import Picture, Preview, to_8bit, write_picture
-from .weights import load_model
+from .weights import find_device
 
 MOVIE_FILE = "preview.mp4"
 
@@ -61,21 +64,45 @@ def render(
     watch.lap("checking")
     check()
     yield Progress(stage="loading the model")
-    model = _model(shot.shot.settings.model, device, shot.shot.settings.precision)
+    settings = shot.shot.settings
+    signals = ShotSignals(shot, settings.area or sizes_of(settings.model).area)
+    residence = _residence(signals, settings, find_device(device))
+    loaded = _MODEL.get(settings.model, device, settings.precision, residence)
+    model = adapt(loaded, shot.shot.mode, settings)
     watch.lap("loading")
     check()
-    signals = ShotSignals(shot, shot.shot.settings.area or model.area)
     width, height = _delivered_size(shot, signals)
     take = TakeFolder.claim(takes, shot.shot, width, height)
     work = _Work(shot=shot, signals=signals, model=model, take=take, watch=watch, check=check, pace=Pace())
-    yield from work.deliver_all(generate(model, signals, shot.shot.settings, store, check))
+    yield from work.deliver_all(generate(model, signals, settings, store, check))
     return take.folder
 
 
-@functools.lru_cache(maxsize=1)
-def _model(name: str, device: str, precision: Precision) -> Model:
-    """The model stays loaded between the renders of one process."""
-    return load_model(name, device=device, precision=precision)
+def _residence(signals: ShotSignals, settings: Settings, device: torch.device) -> Residence:
+    """Where weights will lie. Raises `TryElsewhere` before anything is loaded when the shot does not fit."""
+    if (memory := memory_of(device)) is None:
+        return Residence.RESIDENT
+    sizes = sizes_of(settings.model)
+    return choose(forecast(sizes, settings, signals.frames, signals.width, signals.height), memory)
+
+
+class _LastModel:
+    """The model of the last render of this process, which the next one most often wants again."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._model: Model | None = None
+
+    def get(self, name: str, device: str, precision: Precision, residence: Residence) -> Model:
+        key = name, device, precision, residence
+        if self._model is None or self._key != key:
+            self._model = None  # first: two do not fit
+            self._model = load_model(name, device=device, precision=precision, residence=residence)
+            self._key = key
+        return self._model
+
+
+_MODEL = _LastModel()
 
 
 def _delivered_size(shot: LoadedShot, signals: ShotSignals) -> tuple[int, int]:

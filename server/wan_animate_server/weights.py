@@ -1,15 +1,12 @@
-"""Names and files → models ready to run. Knows file layouts; the networks do not."""
+"""Folders of files → models ready to run. Knows file layouts; the networks do not."""
 
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
 
 import torch
 from tokenizers import Tokenizer
@@ -17,58 +14,42 @@ from torch import Tensor, nn
 
 from wan_animate_blender.wire import BadInput, Precision, Unavailable, sha256_file
 
-from .checkpoint import load_into, open_checkpoint
-from .model.clip import CLIPConfig, CLIPVision
-from .model.t5 import T5Config, T5Encoder
-from .model.transformer import Transformer, TransformerConfig
-from .model.vae import VAE, VAEConfig
+from .checkpoint import DtypeOf, checkpoint_of, find_tokenizer, load_into, open_checkpoint
+from .lora import LoraSet
+from .memo import Memo
+from .model.t5 import T5Encoder
 from .names import Part
 from .pipeline import Model
+from .placement import Residence, lend, place, visit, waiting
+from .sizes import DTYPES, Sizes, part_dtype, read_sizes
 
-MODELS = {"puppet": Path(__file__).parent / "puppet"}
-"""Where each model lies: `<name>.json` with its sizes, tokenizer.json, and a safetensors file for each network."""
+PUPPET = Path(__file__).parent / "puppet"
+"""Where the small model lies that comes with this program."""
 
 TOKENIZER = "tokenizer.json"
 
 RANDOM_WEIGHTS = "weights are random: arithmetic is real, pictures are not"
 
-DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
-
-C = TypeVar("C")
-
-
-def load_model(name: str, *, device: str = "cpu", precision: Precision = Precision.FP32) -> Model:
-    """The model `name` on `device`.
-
-    Raises `Unavailable` when the model or the device is not there, `BadInput` when the model's files do not fit.
-    """
-    if name not in MODELS:
-        raise Unavailable(f"the model {name!r} is not installed; choose one of: {', '.join(sorted(MODELS))}")
-    return read_model(name, MODELS[name], find_device(device), precision)
-
 
 def read_model(name: str, folder: Path, device: torch.device, precision: Precision) -> Model:
-    """The model that lies in `folder` as `MODELS` says; random where it has no weights. Raises `BadInput`."""
-    sizes = json.loads((folder / f"{name}.json").read_text())
+    """The small model in `folder`, all of it on `device`: `<name>.json` with its sizes, tokenizer.json, and a
+    safetensors file for each network; random where it has none of these. Raises `BadInput`."""
+    sizes = read_sizes(folder / f"{name}.json")
     weights = sorted(folder.glob("*.safetensors"))
-    with torch.device("meta" if weights else "cpu"):
-        transformer = Transformer(read_config(TransformerConfig, sizes["transformer"]))
-        vae = VAE(read_config(VAEConfig, sizes["vae"]))
-        text = T5Encoder(read_config(T5Config, sizes["text"]))
-        clip = CLIPVision(read_config(CLIPConfig, sizes["clip"]))
-    networks = dict(zip(Part, (transformer, vae, text, clip), strict=True))
-    # The autoencoder stays in 32 bit, as released: its rounding would add up from segment to segment.
-    dtypes = {part: torch.float32 if part is Part.VAE else DTYPES[precision] for part in Part}
+    transformer, vae, text, clip = networks = sizes.build("meta" if weights else "cpu")
     if weights:
-        for part, network in networks.items():
-            load_into(network, open_checkpoint(folder, part), device=device, dtype=partial(_same, dtypes[part]))
+        for part, network in zip(Part, networks, strict=True):
+            dtype = same(part_dtype(part, precision))
+            load_into(network, open_checkpoint(folder, part), device=device, dtype=dtype)
+        master = open_checkpoint(folder, Part.TRANSFORMER)
     else:
-        randomise(networks.values())
-    for part, network in networks.items():
-        network.to(device, dtypes[part]).eval().requires_grad_(False)
+        randomise(networks)
+        master = checkpoint_of(transformer, Part.TRANSFORMER)
+        for part, network in zip(Part, networks, strict=True):
+            network.to(device, part_dtype(part, precision))
     return Model(
         name=name,
-        area=sizes["area"],
+        area=sizes.area,
         transformer=transformer,
         vae=vae,
         text=text,
@@ -78,11 +59,71 @@ def read_model(name: str, folder: Path, device: torch.device, precision: Precisi
         dtype=DTYPES[precision],
         files={path.name: sha256_file(path) for path in (folder / f"{name}.json", folder / TOKENIZER, *weights)},
         notes=() if weights else (RANDOM_WEIGHTS,),
+        loras=LoraSet(transformer, master, dtype=same(DTYPES[precision])),
     )
 
 
-def _same(dtype: torch.dtype, _name: str) -> torch.dtype:
-    return dtype
+def read_released(
+    name: str,
+    folder: Path,
+    files: Mapping[str, str],
+    *,
+    sizes: Sizes,
+    device: torch.device,
+    precision: Precision,
+    residence: Residence = Residence.RESIDENT,
+    memo: Memo,
+) -> Model:
+    """A model in the released layout, or any other that `open_checkpoint` knows; `files` are its hashes by path.
+
+    Weights are mapped, and go to the device as `residence` says; the encoders' only while they compute. Raises
+    `BadInput` when a file does not fit.
+    """
+    transformer, vae, _, clip = sizes.build()
+    text, tokenizer = read_text(folder, sizes, device, precision)
+    masters = {part: open_checkpoint(folder, part) for part in Part if part is not Part.TEXT}
+    dtypes = {part: same(part_dtype(part, precision)) for part in masters}
+    load_into(
+        transformer, masters[Part.TRANSFORMER], device=device, dtype=dtypes[Part.TRANSFORMER],
+        host=waiting(transformer, residence),
+    )  # fmt: skip
+    place(transformer, residence, device)
+    load_into(vae, masters[Part.VAE], device=device, dtype=dtypes[Part.VAE])
+    lend(clip, partial(load_into, checkpoint=masters[Part.CLIP], device=device, dtype=dtypes[Part.CLIP]))
+    return Model(
+        name=name,
+        area=sizes.area,
+        transformer=transformer,
+        vae=vae,
+        text=text,
+        clip=clip,
+        tokenizer=tokenizer,
+        device=device,
+        dtype=DTYPES[precision],
+        files=dict(files),
+        loras=LoraSet(transformer, masters[Part.TRANSFORMER], dtype=dtypes[Part.TRANSFORMER]),
+        memo=memo,
+    )
+
+
+def read_text(
+    folder: Path, sizes: Sizes, device: torch.device, precision: Precision
+) -> tuple[T5Encoder, Callable[[str], list[int]]]:
+    """The text encoder and its tokenizer. Its weights, a fourth of the model's, are mapped only while it computes,
+    and come to `device` one layer after the other."""
+    with torch.device("meta"):
+        text = T5Encoder(sizes.text).eval()
+    checkpoint = open_checkpoint(folder, Part.TEXT)
+    dtype = same(part_dtype(Part.TEXT, precision))
+    lend(text, partial(load_into, checkpoint=checkpoint, device=torch.device("cpu"), dtype=dtype))
+    for layer in (text.token_embedding, *text.blocks, text.norm):
+        visit(layer, device)
+    return text, read_tokenizer(find_tokenizer(folder), sizes.transformer.text_len)
+
+
+def same(dtype: torch.dtype) -> DtypeOf:
+    """One type for all tensors."""
+    return lambda _name: dtype
 
 
 def find_device(name: str) -> torch.device:
@@ -96,18 +137,6 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own way to be absent
         raise Unavailable(f"the device {name} is not there ({str(error).splitlines()[0]}); choose another") from error
     return device
-
-
-def read_config(kind: type[C], data: Mapping[str, Any]) -> C:
-    """A config dataclass from its JSON form; what `data` leaves out has the released size."""
-    hints = get_type_hints(kind)
-    return kind(**{name: _config_value(hints[name], value) for name, value in data.items()})
-
-
-def _config_value(hint: Any, value: Any) -> Any:
-    if isinstance(hint, type) and is_dataclass(hint):
-        return read_config(hint, value)
-    return tuple(value) if isinstance(value, list) else value
 
 
 def read_tokenizer(path: Path, length: int) -> Callable[[str], list[int]]:
@@ -130,11 +159,12 @@ def randomise(networks: Iterable[nn.Module]) -> None:
     with torch.no_grad():
         for network in networks:
             for name, parameter in network.named_parameters():
-                parameter.copy_(_drawn(name, parameter, generator))
+                parameter.copy_(drawn(name, parameter, generator))
 
 
-def _drawn(name: str, parameter: Tensor, generator: torch.Generator) -> Tensor:
-    noise = torch.randn(parameter.shape, generator=generator)
+def drawn(name: str, parameter: Tensor, generator: torch.Generator) -> Tensor:
+    """Random values for a parameter of an official name, on the generator's device."""
+    noise = torch.randn(parameter.shape, generator=generator, device=generator.device)
     if name.endswith("bias"):
         return 0.02 * noise
     if name.endswith("gamma") or parameter.ndim == 1:  # gains of norms

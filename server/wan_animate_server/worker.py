@@ -20,9 +20,9 @@ from pathlib import Path
 from wan_animate_blender.wire import ExitCode, Interrupted, Job, JobState, Problem
 
 from .datafolder import DataFolder
+from .installed import installed
 from .jobs import Jobs
 from .render import render
-from .weights import MODELS
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Worker:
 
     def work(self) -> ExitCode:
         """Render queued jobs until told to stop."""
-        self.jobs.offer(tuple(MODELS))
+        self.jobs.offer(installed())
         while not self.stop.is_set():
             job = self.jobs.claim(self.name)
             if job is None:

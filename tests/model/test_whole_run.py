@@ -26,7 +26,7 @@ from wan_animate_server.model.vae import VAE, VAEConfig
 from wan_animate_server.pipeline import NEGATIVE_PROMPT, PROMPT, Model, StoredSegment, generate
 from wan_animate_server.sampling import noise_levels, timestep
 from wan_animate_server.segments import segment_seed
-from wan_animate_server.weights import MODELS, read_tokenizer
+from wan_animate_server.weights import PUPPET, read_tokenizer
 
 Convert = Callable[..., dict[str, Tensor]]
 Build = Callable[..., Any]
@@ -52,7 +52,7 @@ def model(
         vae=randomise(VAE(vae_config)),
         text=randomise(T5Encoder(text)),
         clip=randomise(CLIPVision(clip)),
-        tokenizer=read_tokenizer(MODELS["puppet"] / "tokenizer.json", transformer_config.text_len),
+        tokenizer=read_tokenizer(PUPPET / "tokenizer.json", transformer_config.text_len),
         device=torch.device("cpu"),
         dtype=torch.float32,
         files={},

@@ -5,11 +5,16 @@ Knows neither modulation nor what its tokens stand for.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
+
+KERNELS = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""For self-attention on CUDA, the first that can: cuDNN's is 1.6 times as fast as FlashAttention-2 on an H200."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,9 @@ class SelfAttention(Attention):
         q = rotate(self.split(self.norm_q(self.q(x))), rope)
         k = rotate(self.split(self.norm_k(self.k(x))), rope)
         v = self.split(self.v(x))
-        out: Tensor = self.o(attend(q, k, v))
+        with sdpa_kernel(KERNELS, set_priority=True) if x.is_cuda else nullcontext():
+            y = attend(q, k, v)
+        out: Tensor = self.o(y)
         return out
 
 

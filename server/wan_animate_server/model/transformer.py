@@ -62,6 +62,10 @@ class Constants:
     face: tuple[Keys, ...]
 
 
+Time = tuple[Tensor, Tensor]
+"""What the network knows of a time: the head's vector [B, dim] and the blocks' six [B, 6, dim], float32."""
+
+
 def sinusoid(timestep: Tensor, channels: int) -> Tensor:
     """Time [B] in 0..1000 -> float32 [B, channels], cosines first, computed in float64 as released."""
     # On the CPU, because not every accelerator has float64.
@@ -195,14 +199,18 @@ class Transformer(nn.Module):
 
         Latent frame 0 is the reference; what is said of it there is thrown away by the decoder.
         """
-        time, modulation = self.embed_time(timestep)
+        return self.denoise(noise, self.embed_time(timestep), constants)
+
+    def denoise(self, noise: Tensor, time: Time, constants: Constants) -> Tensor:
+        """`forward` for a time that is embedded already."""
+        vector, modulation = time
         x = self.embed_noise(noise, constants.tokens)
         every, face_blocks = self.config.face_every, self.face_adapter.fuser_blocks
         for i, block in enumerate(self.blocks):
             x = block(x, modulation, constants.rope, constants.text[i], constants.image[i])
             if i % every == 0:
                 x = x + face_blocks[i // every](x, constants.face[i // every])
-        return unpatched(self.head(x, time), noise.shape)
+        return unpatched(self.head(x, vector), noise.shape)
 
     def constants(self, text: Tensor, image: Tensor, face: Tensor, pose: Tensor, known: Tensor) -> Constants:
         """All that does not change from step to step.
@@ -211,6 +219,12 @@ class Transformer(nn.Module):
         pose [B, C, t, h, w], known [B, 20, t+1, h, w] with the mask first (1 = known) and the reference as frame 0.
         Raises ValueError when these do not belong together.
         """
+        return self.constants_of(self.text_keys(text), self.image_keys(image), face, pose, known)
+
+    def constants_of(
+        self, text: tuple[Keys, ...], image: tuple[Keys, ...], face: Tensor, pose: Tensor, known: Tensor
+    ) -> Constants:
+        """`constants` for a text and a picture whose keys are made already: other segments have the same."""
         _, _, frames, height, width = known.shape
         head_dim = self.config.dim // self.config.heads
         keys = self.face_keys(face)
@@ -219,8 +233,8 @@ class Transformer(nn.Module):
         return Constants(
             tokens=self.embed_known(pose, known),
             rope=rope_table(frames, height // PATCH, width // PATCH, head_dim, known.device),
-            text=self.text_keys(text),
-            image=self.image_keys(image),
+            text=text,
+            image=image,
             face=keys,
         )
 
@@ -265,7 +279,7 @@ class Transformer(nn.Module):
         matrix = self.patch_embedding.matrix(slice(self.config.latent_channels))
         return torch.baddbmm(tokens, patches(noise), matrix.T.expand(noise.shape[0], -1, -1))
 
-    def embed_time(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
-        """Time [B] -> the head's vector [B, dim] and the blocks' six [B, 6, dim], float32."""
+    def embed_time(self, timestep: Tensor) -> Time:
+        """Time [B] in 0..1000 -> `Time`."""
         time = self.time_embedding(sinusoid(timestep, self.config.freq_dim))
         return time, torch.unflatten(self.time_projection(time), 1, (6, -1))
