@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 import pytest
 
 from wan_animate_blender.wire import Mode, Take, TakeState, file_entry
+from wan_animate_server import video
 from wan_animate_server.demo import blender, cut
 from wan_animate_server.shot import LoadedShot, load
 
@@ -233,6 +235,48 @@ def test_new_strips_lie_where_the_plate_lies_and_nothing_else_has_changed(demo: 
     assert len(set(channels)) == len(channels) and not {1, 2, 6} & set(channels)
 
 
+# --- footage of one's own --------------------------------------------------------------------------
+
+MASKED = """
+import bpy, json
+editor = bpy.context.scene.sequence_editor
+strip = (editor.strips_all if hasattr(editor, "strips_all") else editor.sequences_all)["Plate"]
+wish = strip.wan_animate
+scene = wish.rig_scene
+said = {"type": strip.type, "matte": wish.matte, "size": [scene.render.resolution_x, scene.render.resolution_y],
+    "fps": scene.render.fps / scene.render.fps_base, "edges": [],
+    "character": bpy.path.abspath(wish.character.filepath)}
+for frame in (1, 15, 31):
+    bpy.context.scene.frame_set(frame)
+    points = [tuple(point.co) for point in wish.matte_mask.layers[0].splines[0].points]
+    said["edges"].append([min(x for x, _ in points), max(x for x, _ in points), max(y for _, y in points)])
+print('{"stage": "report", "said": ' + json.dumps(said) + "}")
+"""
+
+
+@needs_blender
+def test_footage_of_ones_own_gets_a_rig_and_a_mask_that_moves_with_it(tmp_path: Path) -> None:
+    movie, character = tmp_path / "footage.mp4", tmp_path / "hero.png"
+    with video.Preview(movie, Fraction(30)) as writer:
+        for i in range(cut.LEAST + 4):
+            writer.add(np.full((180, 320, 3), 4 * i, np.uint8))
+    cv2.imwrite(str(character), np.full((64, 48, 3), 90, np.uint8))
+    engine = blender.Blender(blender.find(None), tmp_path / "user", tmp_path / "blender.log")
+    engine.install_addon(tmp_path)
+    wish = {"folder": str(tmp_path), "mode": "replace", "plate": str(movie), "character": str(character)}
+    scene = Path(blender.__file__).with_name("scene.py")
+    list(engine.run("--python", str(scene), "--", json.dumps(wish)))
+    script = tmp_path / "masked.py"
+    script.write_text(MASKED)
+    (report,) = engine.run(str(tmp_path / "demo.blend"), "--python", str(script))
+    said = report["said"]
+    assert (said["type"], said["matte"], said["size"], said["fps"]) == ("MOVIE", "MASK", [320, 180], 30)
+    assert said["character"] == str(character)
+    first, later, last = said["edges"]
+    assert 0 < first[0] < 0.5 < first[1] < 1
+    assert first != later != last
+
+
 # --- stopped on the way ---------------------------------------------------------------------------
 
 
@@ -241,7 +285,7 @@ def started(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     out = tmp_path / "out"
     process = subprocess.Popen(command("--out", out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     yield process, out
-    process.kill()
+    process.terminate()  # not kill: nobody would end its children then
     process.communicate()
 
 
@@ -262,7 +306,7 @@ def stop(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
 
 def processes_about(out: Path) -> list[str]:
     """Command lines of running processes that name `out`."""
-    listed = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if str(out) in line]
 
 
@@ -302,7 +346,7 @@ def test_stopped_in_the_middle_of_a_render_it_leaves_a_partial_take_that_says_so
 ) -> None:
     process, out = started
     wait_for(lambda: takes_on_the_server(out), process)
-    assert is_open(port_of(out))
+    assert is_open(port_of(out)) and len(processes_about(out)) >= 4, "with the server's worker"
     ended, errors = stop(process, signal.SIGINT)
     assert ended == 130
     assert "interrupted" in errors and "Traceback" not in errors

@@ -118,3 +118,12 @@ def test_a_file_that_is_not_there_fails(resources: Path, tmp_path: Path) -> None
     ended = start(resources, "--factory-startup", tmp_path / "missing.blend")
     assert ended.returncode == 1
     assert "missing.blend" in ended.stderr
+
+
+def test_it_says_its_version_as_blender_does(tmp_path: Path) -> None:
+    launcher = tmp_path / "blender"
+    launcher.write_text("#!/bin/sh\nexec " + " ".join(f"'{word}'" for word in blender.find(None)) + ' "$@"\n')
+    launcher.chmod(0o755)
+    assert blender.find(launcher) == (str(launcher),)
+    version = blender.version_of(str(launcher))
+    assert version is not None and version >= (4, 2)

@@ -24,10 +24,12 @@ def draw_mask(name: str, scene: Any, rig: Any, frames: Iterable[int]) -> Any:
     mask = bpy.data.masks.new(name)
     mask.frame_start, mask.frame_end = scene.frame_start, scene.frame_end
     layer = mask.layers.new(name="person")
-    layer.select = True  # keys are set for selected layers only
+    layer.select = True
     spline = layer.splines.new()
     spline.points.add(2 * ROWS - 1)
     spline.use_cyclic = True
+    for point in spline.points:
+        point.select = True  # keys are set for what is selected only
     width, height = scene.render.resolution_x, scene.render.resolution_y
     for frame in frames:
         scene.frame_set(frame)
@@ -36,7 +38,7 @@ def draw_mask(name: str, scene: Any, rig: Any, frames: Iterable[int]) -> Any:
             # a mask's square of 0 to 1 is as wide as the longer side of the picture
             point.co = 0.5 + (x - 0.5) * width / max(width, height), 0.5 + (y - 0.5) * height / max(width, height)
             point.handle_left_type = point.handle_right_type = "VECTOR"
-        set_key(mask)
+        set_key(mask, scene)
     return mask
 
 
@@ -69,12 +71,14 @@ def outline_of(points: Outline) -> Outline:
     return np.array(left + right[::-1])
 
 
-def set_key(mask: Any) -> None:
-    """Key the mask's shape at the scene's frame; Blender offers this to an editor that shows the mask only."""
+def set_key(mask: Any, scene: Any) -> None:
+    """Key the mask's shape at the frame of `scene`; Blender offers this to an editor that shows the mask only."""
     window = bpy.context.window
+    window.scene = scene
     area = window.screen.areas[0]
     kind, area.type = area.type, "IMAGE_EDITOR"
     area.spaces.active.mode, area.spaces.active.mask = "MASK", mask
     with bpy.context.temp_override(window=window, area=area, region=area.regions[-1]):
-        bpy.ops.mask.shape_key_insert()
+        if bpy.ops.mask.shape_key_insert() != {"FINISHED"}:
+            raise RuntimeError(f"Blender did not key the mask {mask.name!r}")
     area.type = kind

@@ -124,4 +124,4 @@ def use_movie(movie: Path, layout: Any, rig: Any) -> tuple[Any, Any]:
     camera = stage.add_camera(layout, (-0.1, -3, 1.6), 69)
     camera.data.sensor_fit = "VERTICAL"
     strip = edit.add_movie(edited, "Plate", movie, edit.PLATE)
-    return strip, roto.draw_mask("Person", layout, rig, FILM[::4])
+    return strip, roto.draw_mask("Person", layout, rig, FILM[::2])

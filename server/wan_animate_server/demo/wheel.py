@@ -2,7 +2,8 @@
 
 Run by path with a Python that has `bpy`; imported by nothing. Knows nothing of the demo.
 
-    wheel.py [-b [FILE]] [--factory-startup] [--python-exit-code N] [--python SCRIPT] [--command NAME ARGS… | -- ARGS…]
+    wheel.py [-b [FILE]] [--factory-startup] [--python-exit-code N] [--python SCRIPT] [--version]
+             [--command NAME ARGS… | -- ARGS…]
 
 Like Blender it works through its arguments from left to right, enables the installed extensions unless
 `--factory-startup` stands before, and gives `--command` all that follows. Unlike Blender it ends with 1 when a script
@@ -41,6 +42,9 @@ def main(arguments: list[str]) -> int:
         match rest.pop(0):
             case "-b" | "--background" | "--factory-startup":
                 pass  # the wheel has no window, and starts from the factory's settings
+            case "--version" | "-v":
+                sys.stdout.write(f"Blender {bpy.app.version_string}\n")
+                break
             case "--python-exit-code":
                 error_code = int(rest.pop(0))
             case "--python" | "-P":
