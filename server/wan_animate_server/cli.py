@@ -1,4 +1,4 @@
-"""The command line: `wan-animate serve`, `render`, `demo`. Speaks to a person, and leaves the work to others.
+"""The command line: `wan-animate serve`, `render`, `plan`, `demo`. Speaks to a person, and leaves the work to others.
 
 Commands import what they need when they run: nobody should wait for torch to read a help text.
 """
@@ -80,6 +80,23 @@ def render(
     steps = render_now(shot, takes=takes, device=device, check=lambda: None)
     folder = _tell(steps) if as_json else _draw(steps)
     typer.echo(json.dumps({"take": str(folder)}) if as_json else folder)
+
+
+@app.command()
+def plan(
+    shot: Annotated[Path, typer.Argument(help="Folder of an export, such as SH010/e001.")],
+    device: OnDevice = Device.CPU,
+    memory: Annotated[
+        float | None, typer.Option(min=0.1, help="GB of device memory to plan for, instead of what is free here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Say what a render would take: segments, memory, time. Loads no weights; ends with 75 where it does not fit."""
+    from .plan import plan as plan_now
+
+    planned = plan_now(shot, device, None if memory is None else round(memory * 1e9))
+    typer.echo(json.dumps(planned.to_json()) if as_json else planned.told())
+    planned.check()
 
 
 @app.command()

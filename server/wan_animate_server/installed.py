@@ -129,7 +129,9 @@ def find_relight(library: Library, name: str) -> Path | None:
 
 @torch.inference_mode()
 def keep_default_prompt(library: Library, model: Manifest) -> None:
-    """Encode the default prompt for good, so that umT5 need not be loaded for it. Needs the encoder's files."""
+    """Encode the default prompt for good, so that umT5 need not be read for it again; where its files are here."""
+    if {file.part for file in library.lacking(model)} & {Part.TEXT.value, "tokenizer"}:
+        return
     memo, cpu = prompt_memo(library, model, Precision.BF16), torch.device("cpu")
     text, tokenizer = read_text(library.folder(model), sizes_of(model.name), cpu, Precision.BF16)
     memo.get(("text", PROMPT), lambda: encode_prompt(text, tokenizer(PROMPT), cpu), lasting=True)

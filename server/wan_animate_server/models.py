@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Column, Table
 
-from wan_animate_blender.wire import Unavailable
+from wan_animate_blender.wire import BadInput, Unavailable
 
 from .library import HUB, ROOT_VARIABLE, Library, Manifest, default_root, manifest, manifests
 
@@ -22,6 +23,7 @@ Store = Annotated[Path, typer.Option("--store", envvar=ROOT_VARIABLE, help="Fold
 Name = Annotated[str, typer.Argument(help="A model, as `list` names it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
 ROOT = default_root()
+log = logging.getLogger(__name__)
 RELEASED = "wan-animate-14b"
 
 
@@ -72,6 +74,8 @@ def take(
 
     model, library = manifest(name), Library(store)
     taken = take_in(library, model, path)
+    if name == RELEASED:
+        _keep_default_prompt(library, model)
     lacking = [file.path for file in library.lacking(model)]
     if as_json:
         _tell({"taken": taken, "lacking": lacking})
@@ -97,6 +101,15 @@ def remove(name: Name, store: Store = ROOT, as_json: AsJson = False) -> None:
     """Delete all files of a model from this machine."""
     freed = Library(store).remove(manifest(name))
     _tell({"freed": freed}) if as_json else typer.echo(f"{_bytes(freed)} freed")
+
+
+def _keep_default_prompt(library: Library, model: Manifest) -> None:
+    from .installed import keep_default_prompt
+
+    try:
+        keep_default_prompt(library, model)
+    except BadInput as error:  # the files are in the library all the same; the next render will say so again
+        log.warning("the default prompt was not encoded: %s", error)
 
 
 def _draw(library: Library, model: Manifest, base_url: str) -> None:

@@ -1,216 +1,113 @@
-"""What a render will take, computed before it from sizes alone: segments, memory, seconds, and what lies where.
-
-Knows no files of weights: the networks are run once without numbers (`cost`), and their bytes are counted.
-"""
+"""What the render of a shot folder would take, for a person or for a program, before any weights are loaded."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from wan_animate_blender.wire import Settings, TryElsewhere
 
-from wan_animate_blender.wire import Precision, Settings, TryElsewhere
+from .forecast import Forecast, choose, device_name, forecast, memory_of
+from .installed import sizes_of
+from .placement import Residence
+from .shot import load
+from .signals import ShotSignals
+from .weights import find_device
 
-from . import segments
-from .cost import Cost, Kind, measure
-from .model.transformer import PATCH, Constants
-from .names import Part
-from .placement import Residence, in_order, once_a_segment, waiting
-from .sizes import Networks, Sizes, part_dtype
-
-RESERVE = 2_000_000_000
-"""Bytes left for the driver's context, workspaces of cuBLAS and cuDNN, and gaps between allocations."""
-
-RATES: dict[tuple[str, Precision], dict[Kind, float]] = {
-    # Measured with torch 2.11 and cuDNN 9.19: linears 75600×5120×13824, attention over 32 760 to 75 600 keys, the
-    # autoencoder's 3×3×3 convolutions in TF32 between 198 (96 channels) and 306 (384).
-    ("NVIDIA H200", Precision.BF16): {Kind.LINEAR: 808e12, Kind.ATTENTION: 565e12, Kind.CONVOLUTION: 250e12},
+LIES = {
+    Residence.RESIDENT: "all weights of the transformer stay on the device",
+    Residence.HOT: "weights that a segment needs once wait on the host, the others stay on the device",
+    Residence.STREAMED: "weights of the transformer are streamed from the host, block by block",
 }
-"""Floating-point operations a second of devices on which they were measured."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One kind of work of a render."""
+class Plan:
+    """A forecast for one device."""
 
-    name: str
-    times: int
-    """How often it is done in the whole shot."""
-    cost: Cost
-    """Each time."""
-    beside: int
-    """Bytes on the device meanwhile that are neither in `cost` nor weights of the transformer or the autoencoder."""
-    visitors: int = 0
-    """Bytes of the transformer's weights that come for it one layer after another, unless all are resident."""
+    settings: Settings
+    needs: Forecast
+    device: str
+    memory: int | None
+    """Bytes on the device; None where all memory is the host's."""
 
-    def peak(self, residence: Residence) -> int:
-        """Bytes that it needs beside the weights that always lie there."""
-        return self.cost.peak + self.beside + (0 if residence is Residence.RESIDENT else self.visitors)
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """A shot's render on any device."""
-
-    width: int
-    height: int
-    frames: int
-    segments: int
-    length: int
-    """Frames of each segment."""
-    tokens: int
-    """Of a segment, the reference's included."""
-    stages: tuple[Stage, ...]
-    weights: dict[Residence, int]
-    """Bytes that always lie on the device, by where the transformer's weights are."""
-
-    def needed(self, residence: Residence) -> int:
-        """Bytes of device memory at the worst moment."""
-        return self.weights[residence] + max(stage.peak(residence) for stage in self.stages) + RESERVE
-
-    def seconds(self, device: str, precision: Precision) -> float | None:
-        """An estimate: counted operations over measured rates. None for devices of which no rates are known.
-
-        Passes over memory between the layers are not in it, nor the reading of weights.
-        """
-        rates = RATES.get((device, precision))
-        if rates is None:
+    @property
+    def residence(self) -> Residence | None:
+        """Where weights will lie; None when the shot does not fit."""
+        try:
+            return choose(self.needs, self.memory)
+        except TryElsewhere:
             return None
-        return sum(n / rates[kind] * stage.times for stage in self.stages for kind, n in stage.cost.flop.items())
 
+    @property
+    def seconds(self) -> float | None:
+        """Estimated; None for a device that was not measured."""
+        return self.needs.seconds(self.device, self.settings.precision)
 
-@functools.lru_cache(maxsize=8)
-def forecast(sizes: Sizes, settings: Settings, frames: int, width: int, height: int) -> Forecast:
-    """The render of `frames` frames of `width`×`height` with a model of `sizes`."""
-    spans = segments.plan(frames, settings.segment, settings.overlap, settings.plan)
-    networks = sizes.build()
-    for part, network in zip(Part, networks, strict=True):
-        network.to(part_dtype(part, settings.precision))
-    work = _Work(networks, spans[0].length, width, height)
-    branches = 2 if settings.guidance > 1 else 1
-    latent = (spans[0].length - 1) // networks.vae.config.frames + 2
-    token = PATCH * networks.vae.config.stride
-    return Forecast(
-        width=width,
-        height=height,
-        frames=frames,
-        segments=len(spans),
-        length=spans[0].length,
-        tokens=latent * (height // token) * (width // token),
-        stages=tuple(work.stages(len(spans), settings.steps, branches)),
-        weights={residence: work.always(residence) for residence in Residence},
-    )
+    def check(self) -> None:
+        """Raise `TryElsewhere` when the shot does not fit."""
+        choose(self.needs, self.memory)
 
+    def to_json(self) -> dict[str, Any]:
+        needs = self.needs
+        stages = [
+            {
+                "name": s.name,
+                "times": s.times,
+                "flop": s.cost.total,
+                "bytes": s.peak(self.residence or Residence.STREAMED),
+            }
+            for s in needs.stages
+        ]
+        return {
+            "model": self.settings.model, "precision": self.settings.precision, "width": needs.width,
+            "height": needs.height, "frames": needs.frames, "segments": needs.segments, "length": needs.length,
+            "tokens": needs.tokens, "device": self.device, "memory": self.memory, "residence": self.residence,
+            "weights": needs.weights, "needed": {residence: needs.needed(residence) for residence in Residence},
+            "stages": stages, "estimated_seconds": self.seconds,
+        }  # fmt: skip
 
-def choose(needs: Forecast, memory: int | None) -> Residence:
-    """Where the transformer's weights will lie on a device with `memory` bytes; None is the CPU, where all is host.
+    def told(self) -> str:
+        """For a person."""
+        return "\n".join([*self._shape(), "", *self._stages(), "", *self._memory(), self._time()])
 
-    Raises `TryElsewhere` when it does not fit in any way.
-    """
-    if memory is None:
-        return Residence.RESIDENT
-    fitting = (residence for residence in Residence if needs.needed(residence) <= memory)
-    if (found := next(fitting, None)) is None:
-        least = min(needs.needed(residence) for residence in Residence)
-        raise TryElsewhere(
-            f"{needs.width}×{needs.height} with segments of {needs.length} frames needs {least / 1e9:.1f} GB of device "
-            f"memory even with streamed weights, and {memory / 1e9:.1f} GB are free; choose a smaller area, shorter "
-            "segments or a larger device"
-        )
-    return found
-
-
-def memory_of(device: torch.device) -> int | None:
-    """Bytes of `device` that this process may use, what torch holds already included; None for the CPU."""
-    if device.type != "cuda":
-        return None
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(free + torch.cuda.memory_reserved(device))
-
-
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-class _Work:
-    """The computations of one segment, on the meta device."""
-
-    def __init__(self, networks: Networks, length: int, width: int, height: int) -> None:
-        self.networks = networks
-        self.length = length
-        self.width, self.height = width, height
-        config, stride = networks.transformer.config, networks.vae.config.stride
-        frames = (length - 1) // networks.vae.config.frames + 1
-        cells = height // stride, width // stride
-        side = config.motion.size
-        self.noise = _empty(1, config.latent_channels, frames + 1, *cells)
-        self.faces = _empty(1, length, 3, side, side)
-        self.given = {
-            "text": _empty(1, config.text_len, config.text_dim),
-            "image": _empty(1, networks.clip.config.tokens, config.image_dim),
-            "face": self.faces,
-            "pose": _empty(1, config.latent_channels, frames, *cells),
-            "known": _empty(1, config.known_channels, frames + 1, *cells),
-        }
-
-    def stages(self, segments: int, steps: int, branches: int) -> list[Stage]:
-        transformer, vae, text, clip = self.networks
-        visitors = max(map(_bytes, once_a_segment(transformer)))
-        with torch.no_grad():
-            constants = transformer.constants(**self.given)
-        beside = branches * _stored(constants)
-        ids = torch.empty(1, transformer.config.text_len, dtype=torch.long, device="meta")
-        layers = (text.token_embedding, *text.blocks)
-        size = clip.config.size
-        video = _empty(1, 3, self.length, self.height, self.width)
-        picture = _empty(1, 3, size, size)
-        latents = self.noise[:, :, 1:]
+    def _shape(self) -> list[str]:
+        needs, settings = self.needs, self.settings
         return [
-            Stage("text", branches, measure(lambda: text(ids, ids)), max(map(_bytes, layers))),
-            Stage("picture", 1, measure(lambda: clip(picture)), _bytes(clip)),
-            Stage("encode", 2 * segments, measure(lambda: _drain(vae.encode_stream(video))), beside),
-            Stage("keys", segments, measure(lambda: transformer.constants(**self.given)), self.faces.nbytes, visitors),
-            Stage("step", segments * steps * branches, self._step(constants), beside),
-            Stage("decode", segments, measure(lambda: _drain(vae.decode_stream(latents))), beside),
+            f"{settings.model}, {settings.precision}: {needs.frames} frames of {needs.width}×{needs.height}",
+            f"segments: {needs.segments} of {needs.length} frames, {needs.tokens} tokens each; {settings.steps} steps",
         ]
 
-    def _step(self, constants: Constants) -> Cost:
-        width = self.networks.transformer.config.dim
-        time = _empty(1, width), _empty(1, 6, width)
-        return measure(lambda: self.networks.transformer.denoise(self.noise, time, constants))
+    def _stages(self) -> list[str]:
+        rows = [f"{'stage':<8} {'times':>6} {'TFLOP each':>11} {'GB beside the weights':>22}"]
+        for stage in self.needs.stages:
+            size = stage.peak(self.residence or Residence.STREAMED) / 1e9
+            rows.append(f"{stage.name:<8} {stage.times:>6} {stage.cost.total / 1e12:>11.1f} {size:>22.1f}")
+        return rows
 
-    def always(self, residence: Residence) -> int:
-        """Bytes of the transformer's and the autoencoder's weights that stay on the device."""
-        transformer = self.networks.transformer
-        away = waiting(transformer, residence)
-        stays = sum(p.nbytes for name, p in transformer.named_parameters() if name not in away)
-        if residence is Residence.STREAMED:
-            elsewhere = {id(p) for module in once_a_segment(transformer) for p in module.parameters()}
-            units = (sum(p.nbytes for p in u.parameters() if id(p) not in elsewhere) for u in in_order(transformer))
-            stays += 2 * max(units)
-        return stays + _bytes(self.networks.vae)
+    def _memory(self) -> list[str]:
+        needs = self.needs
+        rows = [f"{needs.needed(r) / 1e9:6.1f} GB when {LIES[r]}" for r in Residence]
+        if self.memory is None:
+            return [*rows, f"{self.device}: everything lies in the host's memory"]
+        chosen = "it does not fit" if self.residence is None else LIES[self.residence]
+        return [*rows, f"{self.device} with {self.memory / 1e9:.1f} GB: {chosen}"]
 
-
-def _empty(*shape: int) -> Tensor:
-    return torch.empty(shape, device="meta")
-
-
-def _bytes(module: nn.Module) -> int:
-    return sum(parameter.nbytes for parameter in module.parameters())
+    def _time(self) -> str:
+        if self.seconds is None:
+            return f"no estimate of the time: the speed of {self.device} was not measured"
+        return f"about {self.seconds:.0f} s, an estimate: counted operations over the device's measured rates"
 
 
-def _stored(constants: Constants) -> int:
-    """Bytes behind all tensors, shared ones counted once."""
-    keys = (item for layers in (constants.text, constants.image, constants.face) for item in layers)
-    tensors: list[Any] = [constants.tokens, constants.rope, *(t for item in keys for t in (item.k, item.v))]
-    return sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tree_leaves(tensors)}.values())
+def plan(folder: Path, device: str, memory: int | None = None) -> Plan:
+    """The plan of the shot in `folder` on `device`, or on one like it with `memory` bytes free.
 
-
-def _drain(chunks: Iterable[Tensor]) -> None:
-    for _ in chunks:
-        pass
+    Raises what `shot.load`, `find_device` and `sizes_of` raise.
+    """
+    shot = load(folder)
+    settings, place = shot.shot.settings, find_device(device)
+    sizes = sizes_of(settings.model)
+    signals = ShotSignals(shot, settings.area or sizes.area)
+    needs = forecast(sizes, settings, signals.frames, signals.width, signals.height)
+    return Plan(settings, needs, device_name(place), memory_of(place) if memory is None else memory)

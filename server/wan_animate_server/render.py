@@ -22,10 +22,10 @@ from wan_animate_blender.wire import (
 )
 
 from . import composite
+from .forecast import choose, forecast, memory_of
 from .installed import adapt, load_model, sizes_of
 from .pipeline import Conditioned, Decoded, Event, Model, Stepped, generate
 from .placement import Residence
-from .plan import choose, forecast, memory_of
 from .progress import Pace, Progress, Stopwatch
 from .shot import LoadedShot, load
 from .signals import ShotSignals
