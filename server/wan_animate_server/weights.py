@@ -112,7 +112,7 @@ def read_text(
     """The text encoder and its tokenizer. Its weights, a fourth of the model's, are mapped only while it computes,
     and come to `device` one layer after the other."""
     with torch.device("meta"):
-        text = T5Encoder(sizes.text).eval()
+        text = T5Encoder(sizes.text).eval().requires_grad_(requires_grad=False)
     checkpoint = open_checkpoint(folder, Part.TEXT)
     dtype = same(part_dtype(Part.TEXT, precision))
     lend(text, partial(load_into, checkpoint=checkpoint, device=torch.device("cpu"), dtype=dtype))

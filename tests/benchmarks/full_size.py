@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -52,8 +52,8 @@ from wan_animate_server.placement import Residence
 from wan_animate_server.sizes import Sizes
 from wan_animate_server.weights import PUPPET, drawn, read_released
 
-SHARD_BYTES = 10_000_000_000
-"""As large as the released shards."""
+SHARDS = 4
+"""Files of the released transformer."""
 
 
 @dataclass(frozen=True)
@@ -175,15 +175,15 @@ def random_tensors(network: nn.Module, dtype: torch.dtype, device: torch.device)
             yield name, drawn(name, tensor, generator).to(dtype).cpu()
 
 
-def write_shards(tensors: Iterator[tuple[str, Tensor]], folder: Path, shards: int) -> None:
-    """The released layout: shards of 10 GB and their index. One is written while the next one is drawn."""
+def write_shards(tensors: Iterator[tuple[str, Tensor]], size: int, folder: Path) -> None:
+    """The released layout: four shards and their index. One is written while the next one is drawn."""
     placed: dict[str, str] = {}
     shard: dict[str, Tensor] = {}
     with ThreadPoolExecutor(1) as pool:
-        writing = []
+        writing: list[Future[None]] = []
 
         def flush() -> None:
-            file = f"diffusion_pytorch_model-{len(writing) + 1:05d}-of-{shards:05d}.safetensors"
+            file = f"diffusion_pytorch_model-{len(writing) + 1:05d}-of-{SHARDS:05d}.safetensors"
             placed.update(dict.fromkeys(shard, file))
             writing.append(pool.submit(save_file, dict(shard), folder / file))
             shard.clear()
@@ -192,13 +192,12 @@ def write_shards(tensors: Iterator[tuple[str, Tensor]], folder: Path, shards: in
 
         for name, tensor in tensors:
             shard[name] = tensor
-            if sum(t.nbytes for t in shard.values()) > SHARD_BYTES:
+            if len(writing) < SHARDS - 1 and sum(t.nbytes for t in shard.values()) >= size / SHARDS:
                 flush()
         flush()
-        for done in writing:
-            done.result()
+        writing[-1].result()
     index = {"metadata": {}, "weight_map": placed}
-    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
 def write_lora(transformer: Transformer, path: Path, scale: Scale) -> None:
@@ -223,7 +222,7 @@ def write_model(folder: Path, scale: Scale) -> None:
     transformer, vae, text, clip = scale.sizes.build()
     draw = partial(random_tensors, device=scale.device)
     size = sum(tensor.numel() for tensor in transformer.state_dict().values()) * 2
-    write_shards(draw(transformer, torch.bfloat16), folder, shards=-(-size // SHARD_BYTES))
+    write_shards(draw(transformer, torch.bfloat16), size, folder)
     torch.save(dict(draw(text, torch.bfloat16)), folder / "models_t5_umt5-xxl-enc-bf16.pth")
     clip_file = folder / "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
     torch.save(dict(draw(clip, torch.float16)), clip_file)
@@ -332,7 +331,7 @@ def render(model: Model, scale: Scale, mode: Mode, segments: int, steps: int, re
             last = now
     total = meter.now() - start
     assert len(parts) == segments and sum(len(part.frames) for part in parts) == frames
-    assert all(np.isfinite(part.frames).all() and part.frames.std() > 0 for part in parts)
+    assert all(np.isfinite(part.frames).all() and np.ptp(part.frames) > 0 for part in parts)
     report.add(what, f"{total:.1f} s; finite; a step {statistics.median(waits):.3f} s, peak {peak:.1f} GB")
     stages = (f"{name} {s:.2f} s ({calls:.0f} calls, peak {gb:.1f} GB)" for name, (s, calls, gb) in found.items())
     report.add("— its networks", ", ".join(stages))
