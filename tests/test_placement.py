@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -97,6 +98,23 @@ def test_weights_are_away_from_the_host_only_while_they_are_used(folder: Path, r
     velocity(module)
     assert moved == waiting(module, residence)
     assert addresses(module) == host
+
+
+@pytest.mark.parametrize("residence", AWAY)
+def test_no_layer_computes_with_weights_that_lie_on_the_host(folder: Path, residence: Residence) -> None:
+    """On a device of its own, other memory is out of reach; here the addresses tell."""
+    module = placed(folder, residence)
+    host, away = addresses(module), waiting(module, residence)
+    stuck: set[str] = set()
+
+    def look(name: str, layer: nn.Module, _: object) -> None:
+        own = {f"{name}.{one}": p.data_ptr() for one, p in layer.named_parameters(recurse=False)}
+        stuck.update(one for one, address in own.items() if one in away and address == host[one])
+
+    for name, layer in module.named_modules():
+        layer.register_forward_pre_hook(partial(look, name))
+    velocity(module)
+    assert stuck == set()
 
 
 def storages(module: nn.Module) -> set[int]:

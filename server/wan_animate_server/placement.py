@@ -41,8 +41,10 @@ def once_a_segment(transformer: Transformer) -> list[nn.Module]:
     ]  # fmt: skip
     for block in cast(Iterable[Block], transformer.blocks):
         cross = block.cross_attn
-        found += [cross.k, cross.v, cross.k_img, cross.v_img]
-    return found + [block.linear1_kv for block in cast(Iterable[FaceBlock], transformer.face_adapter.fuser_blocks)]
+        found += [cross.k, cross.v, cross.norm_k, cross.k_img, cross.v_img, cross.norm_k_img]
+    for fuser in cast(Iterable[FaceBlock], transformer.face_adapter.fuser_blocks):
+        found += [fuser.linear1_kv, fuser.k_norm]
+    return found
 
 
 def in_order(transformer: Transformer) -> list[nn.Module]:
