@@ -403,9 +403,20 @@ def step_of(transformer: Transformer, given: Inputs) -> Callable[[], Tensor]:
     return partial(transformer, given["noise"], timestep, transformer.constants(**told))
 
 
-def step_of_peer(transformer: Transformer, given: Inputs, dtype: torch.dtype) -> Callable[[], Tensor]:
+@dataclass(frozen=True)
+class StepOfPeer:
+    """One step of diffusers' transformer."""
+
+    peer: Any
+    told: dict[str, Tensor]
+    timestep: Tensor
+
+    def __call__(self) -> Tensor:
+        return self.peer(timestep=self.timestep, **self.told).sample.float()
+
+
+def step_of_peer(transformer: Transformer, given: Inputs, dtype: torch.dtype) -> StepOfPeer:
     """One step of diffusers' transformer with the weights of ours."""
-    peer = peer_of(transformer)
     missing = transformer.config.text_len - given["text"].shape[1]
     told = {
         "hidden_states": torch.cat((given["noise"], given["known"]), 1),
@@ -414,8 +425,7 @@ def step_of_peer(transformer: Transformer, given: Inputs, dtype: torch.dtype) ->
         "face_pixel_values": given["face"].transpose(1, 2),
     }  # fmt: skip
     low = {name: tensor.to(dtype) for name, tensor in told.items()}
-    timestep = torch.tensor([937.0], device=given["noise"].device)
-    return lambda: peer(timestep=timestep, **low).sample.float()
+    return StepOfPeer(peer_of(transformer), low, torch.tensor([937.0], device=given["noise"].device))
 
 
 @torch.inference_mode()
@@ -439,6 +449,29 @@ def compare(model: Model, scale: Scale, report: Report) -> None:
     report.add("time of ours / time of diffusers'", f"{times[0] / times[1]:.3f}")
     if meter.cuda and report.has_time(10 * times[0] / 1e3, "attention kernels"):
         compare_kernels(ours, scale.rounds, tflop, meter, report)
+    if meter.cuda and report.has_time(120, "compiled"):
+        compare_compiled(model.transformer, ours, theirs, scale.rounds, tflop, meter, report)
+
+
+def compare_compiled(
+    transformer: Transformer, ours: Callable[[], Tensor], theirs: StepOfPeer, rounds: int, tflop: float, meter: Meter,
+    report: Report,
+) -> None:  # fmt: skip
+    """Both with their blocks compiled, which is diffusers' fastest way."""
+    blocks = [*transformer.blocks, *transformer.face_adapter.fuser_blocks]
+    start = meter.now()
+    theirs.peer.compile_repeated_blocks(fullgraph=True)
+    for block in blocks:
+        block.forward = torch.compile(block.forward)
+    try:
+        ours(), theirs()
+        report.add("both compiled", f"{meter.now() - start:.0f} s")
+        times = in_turns([ours, theirs], rounds, meter)
+    finally:
+        for block in blocks:
+            del block.forward
+    for who, ms in zip(("ours", "diffusers"), times, strict=True):
+        report.add(f"transformer forward, {who}, compiled", f"{ms:.0f} ms" + speed(tflop, ms, meter))
 
 
 def compare_kernels(ours: Callable[[], Tensor], rounds: int, tflop: float, meter: Meter, report: Report) -> None:
