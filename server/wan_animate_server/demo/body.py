@@ -119,6 +119,10 @@ def limb(bones: Bones, bone: str, material: str, thick: float, thin: float) -> P
     return Part(bone, material, *bones[bone], (thick, thin))
 
 
+def ball(bone: str, material: str, centre: Place, radius: float, stretch: Place = (1, 1, 1)) -> Part:
+    return Part(bone, material, centre, centre, (radius, radius), stretch)
+
+
 def torso(girth: float, coat: float) -> list[Part]:
     """Trunk and neck. `coat` is how far below the hip the top reaches in metres; 0 is a shirt."""
     trunk = [
@@ -139,22 +143,15 @@ def limbs(bones: Bones, girth: float) -> list[Part]:
     """Arms without hands and legs with shoes, both sides."""
     parts = []
     for side in "LR":
-        ankle, toe, tip = bones[f"foot.{side}"][0], bones[f"toe.{side}"][0], bones[f"toe.{side}"][1]
-        heel = (ankle[0], ankle[1] + 0.03, 0.04)
+        ankle, (toe, tip) = bones[f"foot.{side}"][0], bones[f"toe.{side}"]
+        heel, ball_of_foot = (ankle[0], ankle[1] + 0.03, 0.04), (toe[0], toe[1], 0.041)
         parts += [
             _grown(limb(bones, f"upper_arm.{side}", "sleeve", 0.058, 0.046), girth),
             _grown(limb(bones, f"forearm.{side}", "sleeve", 0.046, 0.035), girth),
             _grown(limb(bones, f"thigh.{side}", "legs", 0.088, 0.062), girth),
             _grown(limb(bones, f"shin.{side}", "legs", 0.06, 0.045), girth),
-            Part(f"foot.{side}", "shoes", heel, (toe[0], toe[1], 0.042), (0.046, 0.042)),
-            Part(
-                f"toe.{side}",
-                "shoes",
-                (toe[0], toe[1], 0.04),
-                (tip[0], tip[1] - 0.01, 0.036),
-                (0.044, 0.034),
-                (1.1, 1, 1),
-            ),
+            Part(f"foot.{side}", "shoes", heel, ball_of_foot, (0.046, 0.042)),
+            Part(f"toe.{side}", "shoes", ball_of_foot, (tip[0], tip[1] - 0.01, 0.036), (0.044, 0.034), (1.1, 1, 1)),
         ]
     return parts
 
@@ -170,35 +167,30 @@ def hands(bones: Bones) -> list[Part]:
 
 
 def head() -> list[Part]:
-    """Skull, jaw, nose and ears."""
+    """Skull, jaw, chin, nose, cheeks and ears."""
     parts = [
-        Part("spine.006", "skin", (0, -0.025, 1.9), (0, -0.025, 1.9), (0.1, 0.1), (0.95, 1.18, 1.05)),
-        Part("jaw", "skin", (0, -0.082, 1.795), (0, -0.082, 1.795), (0.07, 0.07), (0.98, 1.1, 0.95)),
+        ball("spine.006", "skin", (0, -0.025, 1.9), 0.1, (0.95, 1.18, 1.05)),
+        ball("jaw", "skin", (0, -0.082, 1.795), 0.07, (0.98, 1.1, 0.95)),
         Part("spine.006", "skin", (0, -0.04, 1.76), (0, -0.03, 1.82), (0.05, 0.07)),
         Part("spine.006", "skin", (0, -0.14, 1.895), (0, -0.172, 1.847), (0.012, 0.02)),
     ]
     for side in (-1, 1):
-        parts += [
-            Part(
-                "spine.006", "skin", (side * 0.1, -0.015, 1.86), (side * 0.108, -0.01, 1.9), (0.016, 0.02), (0.6, 1, 1)
-            )
-        ]
-        parts += [
-            Part("spine.006", "skin", (side * 0.046, -0.098, 1.845), (side * 0.046, -0.098, 1.845), (0.042, 0.042))
-        ]
+        low, high = (side * 0.1, -0.015, 1.86), (side * 0.108, -0.01, 1.9)
+        parts.append(Part("spine.006", "skin", low, high, (0.016, 0.02), (0.6, 1, 1)))
+        parts.append(ball("spine.006", "skin", (side * 0.046, -0.098, 1.845), 0.042))
     return parts
 
 
 def hair(bun: bool) -> list[Part]:
     """A cap of hair with a fringe; with `bun`, a knot on top and a tail behind, else shorter."""
     parts = [
-        Part("spine.006", "hair", (0, 0.0, 1.93), (0, 0.0, 1.93), (0.107, 0.107), (0.98, 1.12, 0.98)),
+        ball("spine.006", "hair", (0, 0, 1.93), 0.107, (0.98, 1.12, 0.98)),
         Part("spine.006", "hair", (-0.05, -0.105, 1.985), (0.055, -0.1, 1.98), (0.03, 0.036)),
         Part("spine.006", "hair", (0, 0.055, 1.9), (0, 0.06, 1.82), (0.075, 0.06)),
     ]
     if bun:
         parts += [
-            Part("spine.006", "hair", (0, 0.03, 2.06), (0, 0.03, 2.06), (0.055, 0.055)),
+            ball("spine.006", "hair", (0, 0.03, 2.06), 0.055),
             Part("spine.006", "hair", (0, 0.075, 1.85), (0, 0.1, 1.66), (0.05, 0.02)),
         ]
     return parts
