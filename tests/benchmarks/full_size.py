@@ -38,6 +38,7 @@ from wan_animate_blender.wire import Mode, Precision, Settings
 from wan_animate_server import names
 from wan_animate_server.conditions import Mask, Picture
 from wan_animate_server.cost import measure
+from wan_animate_server.forecast import forecast
 from wan_animate_server.memo import Memo
 from wan_animate_server.model import attention
 from wan_animate_server.model.clip import CLIPConfig
@@ -269,6 +270,20 @@ class Noise:
         return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
+def settings_of(scale: Scale, steps: int) -> Settings:
+    return Settings(steps=steps, segment=scale.segment, precision=Precision.BF16, seed=1)
+
+
+def foretell(scale: Scale, device: str, report: Report) -> None:
+    """What the plan says of the first render, to be held against what is measured."""
+    needs = forecast(scale.sizes, settings_of(scale, scale.steps), scale.segment, scale.width, scale.height)
+    always = needs.weights[Residence.RESIDENT]
+    peaks = (f"{stage.name} {(always + stage.peak(Residence.RESIDENT)) / 1e9:.1f} GB" for stage in needs.stages)
+    report.add("forecast of the peaks", ", ".join(peaks))
+    seconds = needs.seconds(device, Precision.BF16)
+    report.add("forecast of the time", "none for this device" if seconds is None else f"{seconds:.1f} s")
+
+
 class Nothing:
     """A store that keeps nothing."""
 
@@ -310,7 +325,7 @@ def watched(model: Model, meter: Meter) -> Iterator[dict[str, list[float]]]:
 
 def render(model: Model, scale: Scale, mode: Mode, segments: int, steps: int, report: Report, what: str) -> np.ndarray:
     """Render a shot, report its stages, and return its first segment's frames; they are all finite."""
-    settings = Settings(steps=steps, segment=scale.segment, precision=Precision.BF16, seed=1)
+    settings = settings_of(scale, steps)
     frames = scale.segment + (segments - 1) * (scale.segment - settings.overlap)
     signals, meter = Noise(mode, frames, scale.width, scale.height), Meter(scale.device)
     parts: list[Decoded] = []
@@ -551,6 +566,8 @@ def run(scale: Scale, folder: Path, report: Report) -> None:
     cudnn = torch.backends.cudnn.version()
     report.add("device", f"{name}, torch {torch.__version__}, cuDNN {cudnn}, {time.strftime('%Y-%m-%d')}")
     report.add("size", f"{scale.width}×{scale.height}×{scale.segment}, bf16, VAE fp32")
+    report.add("free on the disk of the weights", f"{shutil.disk_usage(folder).free / 1e9:.0f} GB")
+    foretell(scale, name, report)
     start = meter.now()
     write_model(folder, scale)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e9
