@@ -5,13 +5,15 @@ Knows no shot, no region and no model.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from .video import Picture
 
 
-def character(generated: npt.NDArray[np.floating], alpha: Picture) -> Picture:
+def character(generated: npt.NDArray[np.floating[Any]], alpha: Picture) -> Picture:
     """The character alone: uint8 [H, W, 4] RGBA, straight, from `generated` [H, W, 3] 0..1 and `alpha` uint8 [H, W].
 
     Black where nothing of it shows, so that a take does not carry pixels that nobody may use.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,7 +73,7 @@ class Fit:
             return extended
         return cv2.resize(extended, (self.width, self.height), interpolation=cv2.INTER_AREA)
 
-    def back(self, frame: npt.NDArray[np.floating]) -> Floats:
+    def back(self, frame: npt.NDArray[np.floating[Any]]) -> Floats:
         """A frame [h, w, 3] of the model, 0..1, at the plate's size: float32 [H, W, 3], 0..1."""
         whole = np.asarray(frame, np.float32)
         if self.block != BLOCK:
@@ -80,7 +81,7 @@ class Fit:
             whole = np.clip(cv2.resize(whole, size, interpolation=cv2.INTER_CUBIC), 0, 1)
         return np.ascontiguousarray(whole[: self.plate_height, : self.plate_width])
 
-    def points(self, keypoints: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    def points(self, keypoints: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
         """Keypoints [..., 3] = x, y in plate pixels and confidence, in pixels of the model's picture."""
         return np.asarray(keypoints * [self.scale, self.scale, 1.0], np.float64)
 
@@ -132,7 +133,7 @@ class Letterbox:
         canvas[y : y + height, x : x + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
         return canvas
 
-    def points(self, keypoints: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    def points(self, keypoints: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
         """Keypoints [..., 3] of the picture, in pixels of the canvas."""
         (width, height), (x, y) = self.inner, self.corner
         return np.asarray(keypoints * [width / self.width, height / self.height, 1.0] + [x, y, 0.0], np.float64)

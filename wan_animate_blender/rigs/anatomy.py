@@ -121,9 +121,9 @@ def head_points() -> Mapping[str, Array]:
     table = tomllib.loads((Path(__file__).parent / "head.toml").read_text(encoding="utf-8"))
     places: dict[str, Array] = {}
     for name, place in table.items():
-        there = np.array(place)
+        there = np.array(place, np.float64)
         places[f"face{name}" if name.isdigit() else name] = there
-        mirrored = there * [-1, 1, 1]
+        mirrored = there * [-1.0, 1.0, 1.0]
         if name.isdigit():
             places[f"face{mirror_image(int(name))}"] = mirrored
         elif place[0]:

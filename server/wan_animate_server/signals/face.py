@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,7 @@ from wan_animate_blender.wire import FACE_SIZE
 from ..video import Picture
 
 
-def crop(frame: Picture, box: npt.NDArray[np.floating]) -> Picture:
+def crop(frame: Picture, box: npt.NDArray[np.floating[Any]]) -> Picture:
     """The face in `frame` uint8 [H, W, 3], stretched to uint8 [512, 512, 3]; black when `box` holds nothing of it.
 
     `box` is x0, y0, x1, y1 in pixels of `frame`, the last two the first outside, NaN for no face. Its aspect is not

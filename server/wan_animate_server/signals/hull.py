@@ -5,6 +5,8 @@ Knows keypoints only.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +45,7 @@ _HAIR = 1.5
 """The same, in distances from between the ears to the outermost face landmark (the chin)."""
 
 
-def draw(keypoints: npt.NDArray[np.floating], width: int, height: int) -> Picture:
+def draw(keypoints: npt.NDArray[np.floating[Any]], width: int, height: int) -> Picture:
     """The space of one body: `keypoints` [133, 3] = x, y in pixels, confidence → uint8 [H, W], 255 inside.
 
     Of the points inside the frame those of confidence 0.5 and more count. Points outside count whatever their
@@ -78,9 +80,9 @@ def _fill(canvas: Picture, places: Points, radius: float) -> None:
     if not len(places):
         return
     outline = cv2.convexHull(np.rint(places).astype(np.int32))
-    cv2.fillConvexPoly(canvas, outline, 255)
+    cv2.fillConvexPoly(canvas, outline, (255,))
     # A line with round ends along the outline: together, the hull's Minkowski sum with a disc.
-    cv2.polylines(canvas, [outline], isClosed=True, color=255, thickness=2 * round(radius) + 1)
+    cv2.polylines(canvas, [outline], isClosed=True, color=(255,), thickness=2 * round(radius) + 1)
 
 
 def _fill_head(canvas: Picture, places: Points, sure: npt.NDArray[np.bool_], unit: float) -> None:

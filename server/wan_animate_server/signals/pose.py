@@ -9,12 +9,16 @@ from __future__ import annotations
 import colorsys
 import itertools
 import math
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..video import Picture
+
+Points = npt.NDArray[np.floating[Any]]
+"""[n, 3] = x, y in pixels and confidence."""
 
 THRESHOLD = 0.5
 """A point of less confidence is not drawn, nor anything that ends in it."""
@@ -50,7 +54,7 @@ _FINGER_JOINT = (0, 0, 255)
 _FARTHEST = 32767.0
 
 
-def draw(keypoints: npt.NDArray[np.floating], width: int, height: int) -> Picture:
+def draw(keypoints: Points, width: int, height: int) -> Picture:
     """The pose as a picture: `keypoints` [133, 3] = x, y in pixels of the canvas and confidence → uint8 [H, W, 3] RGB.
 
     Body limbs, body joints (eyes, ears and toes among them), left hand, right hand, on black. Face landmarks and heels
@@ -65,13 +69,13 @@ def draw(keypoints: npt.NDArray[np.floating], width: int, height: int) -> Pictur
     return canvas
 
 
-def body_points(keypoints: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def body_points(keypoints: Points) -> Points:
     """The 20 drawn body points [20, 3] of the 133, confidence averaged like the coordinates."""
-    means: npt.NDArray[np.floating] = (keypoints[_FIRST] + keypoints[_SECOND]) / 2
+    means: Points = (keypoints[_FIRST] + keypoints[_SECOND]) / 2
     return means
 
 
-def _draw_body(canvas: Picture, body: npt.NDArray[np.floating], stick: int) -> None:
+def _draw_body(canvas: Picture, body: Points, stick: int) -> None:
     shown = _drawable(body)
     for (a, b), colour in zip(_LIMBS, _COLOURS, strict=False):
         if shown[a] and shown[b]:
@@ -81,7 +85,11 @@ def _draw_body(canvas: Picture, body: npt.NDArray[np.floating], stick: int) -> N
 
 
 def _draw_limb(
-    canvas: Picture, a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], stick: int, colour: tuple[int, ...]
+    canvas: Picture,
+    a: Points,
+    b: Points,
+    stick: int,
+    colour: tuple[int, ...],
 ) -> None:
     """A filled ellipse from `a` to `b`, `2 * stick` thick in its middle; every number truncated, as upstream does."""
     dx, dy = float(a[0] - b[0]), float(a[1] - b[1])
@@ -91,7 +99,7 @@ def _draw_limb(
     cv2.fillConvexPoly(canvas, np.asarray(outline), colour)
 
 
-def _draw_hand(canvas: Picture, hand: npt.NDArray[np.floating], stick: int) -> None:
+def _draw_hand(canvas: Picture, hand: Points, stick: int) -> None:
     pixels = [_pixel(point) if shown else None for point, shown in zip(hand, _drawable(hand), strict=True)]
     # Upstream leaves out what touches the first row or column: there its detector puts fingers that it did not find.
     inside = [pixel if pixel and min(pixel) > 0 else None for pixel in pixels]
@@ -104,12 +112,12 @@ def _draw_hand(canvas: Picture, hand: npt.NDArray[np.floating], stick: int) -> N
             cv2.circle(canvas, pixel, stick, _FINGER_JOINT, thickness=-1)
 
 
-def _drawable(points: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+def _drawable(points: Points) -> npt.NDArray[np.bool_]:
     # NaN compares false, so a point behind the camera drops out here and not in a rounding below.
     near: npt.NDArray[np.bool_] = (np.abs(points[:, :2]) <= _FARTHEST).all(axis=1)
     return near & (points[:, 2] >= THRESHOLD)
 
 
-def _pixel(point: npt.NDArray[np.floating]) -> tuple[int, int]:
+def _pixel(point: Points) -> tuple[int, int]:
     """The pixel that holds a point whose first pixel centre is at 0.5."""
     return int(point[0]), int(point[1])
