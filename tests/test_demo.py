@@ -28,8 +28,12 @@ from wan_animate_server import video
 from wan_animate_server.demo import blender, cut
 from wan_animate_server.shot import LoadedShot, load
 
+CHOSEN = Path(os.environ["WAN_ANIMATE_DEMO_BLENDER"]) if "WAN_ANIMATE_DEMO_BLENDER" in os.environ else None
+"""The Blender to test with; None is the one that the demo finds by itself."""
+
 needs_blender = pytest.mark.skipif(
-    importlib.util.find_spec("bpy") is None and shutil.which("blender") is None, reason="there is no Blender here"
+    CHOSEN is None and importlib.util.find_spec("bpy") is None and shutil.which("blender") is None,
+    reason="there is no Blender here",
 )
 
 LONGEST = 900
@@ -73,7 +77,8 @@ class Demo:
 
 
 def command(*words: str | Path) -> list[str]:
-    return [sys.executable, "-m", "wan_animate_server", "demo", *map(str, words)]
+    chosen = ["--blender", str(CHOSEN)] if CHOSEN else []
+    return [sys.executable, "-m", "wan_animate_server", "demo", *chosen, *map(str, words)]
 
 
 def run_demo(out: Path, mode: Mode) -> Demo:
@@ -104,7 +109,7 @@ def strips_in(demo: Demo) -> dict[str, dict[str, Any]]:
     """What the saved file holds, as a Blender sees it that opens it anew, without the add-on."""
     script = demo.out / "report.py"
     script.write_text(REPORT)
-    words = [*blender.find(None), "-b", str(demo.out / "demo.blend"), "--factory-startup", "--python", str(script)]
+    words = [*blender.find(CHOSEN), "-b", str(demo.out / "demo.blend"), "--factory-startup", "--python", str(script)]
     said = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True).stdout
     (line,) = [line for line in said.splitlines() if line.startswith("REPORT")]
     report = json.loads(line.removeprefix("REPORT"))
@@ -261,7 +266,7 @@ def test_footage_of_ones_own_gets_a_rig_and_a_mask_that_moves_with_it(tmp_path: 
         for i in range(cut.LEAST + 4):
             writer.add(np.full((180, 320, 3), 4 * i, np.uint8))
     cv2.imwrite(str(character), np.full((64, 48, 3), 90, np.uint8))
-    engine = blender.Blender(blender.find(None), tmp_path / "user", tmp_path / "blender.log")
+    engine = blender.Blender(blender.find(CHOSEN), tmp_path / "user", tmp_path / "blender.log")
     engine.install_addon(tmp_path)
     wish = {"folder": str(tmp_path), "mode": "replace", "plate": str(movie), "character": str(character)}
     scene = Path(blender.__file__).with_name("scene.py")
