@@ -259,7 +259,7 @@ class ShotRender:
     @cached_property
     def reference(self) -> Tensor:
         """The letterboxed character as pixels [1, 3, 1, H, W]."""
-        return conditions.pixels([self.signals.reference()])
+        return conditions.pixels([self.signals.reference()], torch.device("cpu"))
 
     @cached_property
     def reference_latent(self) -> Tensor:
@@ -297,9 +297,10 @@ class ShotRender:
         """What the transformer knows in every step: one set, and under guidance a second one to lead away from."""
         transformer, signals = self.model.transformer, self.signals
         frames = span.indices(signals.frames)
-        pose = self._encode(conditions.pixels(map(signals.pose, frames)))
+        device, size = self.model.device, transformer.config.motion.size
+        pose = self._encode(conditions.pixels(map(signals.pose, frames), device))
         known = self._known(frames, tail)
-        faces = conditions.faces(map(signals.face, frames), transformer.config.motion.size).to(self.model.device)
+        faces = conditions.faces(map(signals.face, frames), size, device)
         text, *negative = self.text_keys
         image = self.image_keys
         self.check()
@@ -312,13 +313,13 @@ class ShotRender:
 
     def _known(self, frames: list[int], tail: NDArray[np.float32] | None) -> Tensor:
         """Reference, plate and the frames handed over by the segment before: [1, 20, t + 1, h, w]."""
-        signals, stride = self.signals, self.model.vae.config.stride
+        signals, stride, device = self.signals, self.model.vae.config.stride, self.model.device
         if signals.mode is Mode.REPLACE:
-            masks = conditions.mask_video(map(signals.mask, frames))
+            masks = conditions.mask_video(map(signals.mask, frames), device)
             video = conditions.plate_video(map(signals.plate, frames), masks)
         else:
-            masks = torch.ones(len(frames), signals.height, signals.width)
-            video = conditions.blank_video(*masks.shape)
+            masks = torch.ones(len(frames), signals.height, signals.width, device=device)
+            video = conditions.blank_video(len(frames), signals.height, signals.width, device)
         known = conditions.known_cells(masks, stride)
         if tail is not None:
             overlap = tail.shape[1]

@@ -9,19 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from wan_animate_blender.wire import (
     SEGMENTS,
     TAKES,
     Mode,
     Precision,
-    SegmentRecord,
     Settings,
-    frame_name,
 )
 
-from . import composite
+from .delivery import Delivery
 from .forecast import choose, forecast, memory_of
 from .installed import adapt, load_model, sizes_of
 from .pipeline import Conditioned, Decoded, Event, Model, Stepped, generate
@@ -32,7 +29,7 @@ from .signals import ShotSignals
 from .store import SegmentStore
 from .take import PREVIEW_FILE, TakeFolder
 from .version import version
-from .video import Picture, Preview, to_8bit, write_picture
+from .video import write_picture
 from .weights import find_device
 
 MOVIE_FILE = "preview.mp4"
@@ -132,65 +129,37 @@ class _Work:
         )
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        with Preview(self.take.folder / MOVIE_FILE, self.shot.shot.fps) as movie:
+        with Delivery.into(self.take, self.take.folder / MOVIE_FILE, self.signals, self.check) as delivery:
             yield self.now
             for event in events:
-                yield from self._follow(event, movie)
+                delivery.settle()
+                self.now = replace(self.now, frames=delivery.frames)
+                yield self._follow(event, delivery)
         self.watch.lap("writing")
-        self.take.complete([MOVIE_FILE], seconds=_rounded(self.watch.seconds), peak_memory=_peak_memory(device))
-        yield replace(self.now, stage="done", progress=1.0, seconds_left=None, preview=None)
+        seconds = {stage: round(value, 3) for stage, value in self.watch.seconds.items()}
+        self.take.complete([MOVIE_FILE], seconds=seconds, peak_memory=_peak_memory(device))
+        yield replace(self.now, stage="done", progress=1.0, frames=delivery.frames, seconds_left=None, preview=None)
 
-    def _follow(self, event: Event, movie: Preview) -> Iterator[Progress]:
+    def _follow(self, event: Event, delivery: Delivery) -> Progress:
         match event:
             case Conditioned():
                 self.pace.around(self.watch.lap("conditioning"))
-                yield self._reached("denoising", event.segment, event.segments)
+                return self._reached("denoising", event.segment, event.segments)
             case Stepped():
                 self.pace.stepped(self.watch.lap("denoising"))
                 write_picture(self.take.folder / PREVIEW_FILE, event.preview)
                 self.now = replace(self.now, preview=self.take.folder / PREVIEW_FILE)
                 stage = "decoding" if event.step == event.steps else "denoising"
-                yield self._reached(stage, event.segment, event.segments, event.step)
+                return self._reached(stage, event.segment, event.segments, event.step)
             case Decoded():
-                yield from self._deliver(event, movie)
-
-    def _deliver(self, event: Decoded, movie: Preview) -> Iterator[Progress]:
-        """Write the layers of a segment's frames, and only then list them."""
-        took = self.watch.lap("resuming" if event.reused else "decoding")
-        yield replace(self.now, stage="writing")
-        written: list[str] = []
-        for i, frame in enumerate(event.frames, start=event.first):
-            self.check()
-            layers = self._layers(i, frame)
-            written += self._write(i, layers)
-            movie.add(to_8bit(layers[self.take.take.layers[-1]]))
-        first = self.shot.shot.numbers[event.first]
-        record = SegmentRecord(
-            index=event.segment, first=first, last=first + len(event.frames) - 1, seed=event.seed, key=event.key
-        )
-        took += self.watch.lap("writing")
-        self.take.note(written, segments=(*self.take.take.segments, record), seconds=_rounded(self.watch.seconds))
-        if not event.reused:
-            self.pace.around(took)
-            self.pace.delivered()
-        self.now = replace(self.now, frames=event.first + len(event.frames))
-        more = event.segment + 1 < event.segments
-        yield self._reached("conditioning" if more else "finishing", event.segment + 1, event.segments)
-
-    def _layers(self, i: int, frame: NDArray[np.float16]) -> dict[str, Picture]:
-        """The pictures of frame `i` (from 0) by layer, at the delivered size."""
-        made = self.signals.fit.back(frame)
-        if self.shot.shot.mode is Mode.ANIMATE:
-            return {"generated": np.rint(made * 255).astype(np.uint8)}
-        alpha = self.signals.alpha(i)
-        character = composite.character(made, alpha)
-        return {"character": character, "matte": alpha, "comp": composite.comp(self.shot.stored_plate(i), character)}
-
-    def _write(self, i: int, layers: dict[str, Picture]) -> list[str]:
-        name = frame_name(self.shot.shot.numbers[i], "png")
-        for layer, picture in layers.items():
-            write_picture(self.take.folder / layer / name, picture)
-        return [f"{layer}/{name}" for layer in layers]
+                took = self.watch.lap("resuming" if event.reused else "decoding")
+                delivery.start(event)
+                took += self.watch.lap("writing")  # the wait for the segment before, where files are slower
+                if not event.reused:
+                    self.pace.around(took)
+                    self.pace.delivered()
+                more = event.segment + 1 < event.segments
+                return self._reached("conditioning" if more else "writing", event.segment + 1, event.segments)
 
     def _reached(self, stage: str, segment: int, segments: int, step: int = 0) -> Progress:
         """`step` finished steps of `segment`, counted from 0."""
@@ -201,10 +170,6 @@ class _Work:
             seconds_left=self.pace.seconds_left((segments - segment) * steps - step, segments - segment),
         )  # fmt: skip
         return self.now
-
-
-def _rounded(seconds: dict[str, float]) -> dict[str, float]:
-    return {stage: round(value, 3) for stage, value in seconds.items()}
 
 
 def _device_name(device: torch.device) -> str:

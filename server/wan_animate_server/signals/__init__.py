@@ -8,41 +8,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wan_animate_blender.wire import FaceSource, Mode, Shot
+from wan_animate_blender.wire import FaceSource, Mode
 
 from .. import region as regions
+from ..shot import LoadedShot
 from ..video import Picture, read_grey, to_8bit
 from . import face, hull, pose
 
 # Mask and alpha of one frame need the same region and matte; a whole segment of them would be gigabytes at 4K.
 _KEPT = 8
-
-
-class LoadedShot(Protocol):
-    """What is needed of `shot.LoadedShot`: a validated shot folder whose pictures, 8 bit, are read on demand."""
-
-    @property
-    def shot(self) -> Shot: ...
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def keypoints(self) -> npt.NDArray[np.floating[Any]]: ...
-    @property
-    def face_box(self) -> npt.NDArray[np.floating[Any]]: ...
-    @property
-    def character(self) -> Picture: ...
-    @property
-    def sequences(self) -> Mapping[str, Sequence[str]]: ...
-    def plate(self, index: int, /) -> Picture: ...
-    def matte(self, index: int, /) -> Picture: ...
-    def face(self, index: int, /) -> Picture: ...
 
 
 class ShotSignals:
@@ -53,7 +33,7 @@ class ShotSignals:
     """
 
     def __init__(self, shot: LoadedShot, area: int) -> None:
-        self._shot = shot
+        self.shot = shot
         self.mode = shot.shot.mode
         self.frames = len(shot.shot.frames)
         self.fit = _fit(shot, area)
@@ -66,7 +46,7 @@ class ShotSignals:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of everything that the signals depend on: the shot's files by their hashes, and their geometry."""
-        shot = self._shot.shot
+        shot = self.shot.shot
         said = {
             "mode": shot.mode,
             "face": shot.face,
@@ -80,26 +60,26 @@ class ShotSignals:
 
     def reference(self) -> Picture:
         """The character picture, whole and centred on black: uint8 [H, W, 3]."""
-        height, width = self._shot.character.shape[:2]
-        return regions.Letterbox(width, height, self.width, self.height).picture(self._shot.character)
+        height, width = self.shot.character.shape[:2]
+        return regions.Letterbox(width, height, self.width, self.height).picture(self.shot.character)
 
     def pose(self, index: int) -> Picture:
         """The drawn skeleton: uint8 [H, W, 3]."""
-        return pose.draw(self._canvas(self._shot.keypoints[index]), self.width, self.height)
+        return pose.draw(self._canvas(self.shot.keypoints[index]), self.width, self.height)
 
     def face(self, index: int) -> Picture:
         """The expression: uint8 [512, 512, 3], black when there is none."""
-        match self._shot.shot.face:
+        match self.shot.shot.face:
             case FaceSource.RIG:
-                return self._shot.face(index)
+                return self.shot.face(index)
             case FaceSource.PLATE:
-                return face.crop(self._shot.plate(index), self._shot.face_box[index])
+                return face.crop(self.shot.plate(index), self.shot.face_box[index])
             case FaceSource.NONE:
                 return face.absent()
 
     def plate(self, index: int) -> Picture:
         """The plate at the model's size, the old person still in it: uint8 [H, W, 3]. Replace mode only."""
-        return self.fit.picture(self._shot.plate(index))
+        return self.fit.picture(self.shot.plate(index))
 
     def mask(self, index: int) -> regions.Floats:
         """What is made anew: float32 [H, W], 1 there and 0 elsewhere. Replace mode only."""
@@ -111,11 +91,11 @@ class ShotSignals:
 
     def _region(self, index: int) -> Picture:
         """Where new pixels may appear, at the plate's size: the shot folder's own picture wins over the estimate."""
-        raster = self._shot.shot.raster
+        raster = self.shot.shot.raster
         if not self._regions:
-            body = hull.draw(self._shot.keypoints[index], raster.width, raster.height)
+            body = hull.draw(self.shot.keypoints[index], raster.width, raster.height)
             return regions.region(self.matte(index), body)
-        return to_8bit(read_grey(self._shot.folder / self._regions[index]))
+        return to_8bit(read_grey(self.shot.folder / self._regions[index]))
 
 
 def _fit(shot: LoadedShot, area: int) -> regions.Fit:

@@ -114,8 +114,8 @@ def _draw_hand(canvas: Picture, hand: Points, stick: int) -> None:
 
 def _drawable(points: Points) -> npt.NDArray[np.bool_]:
     # NaN compares false, so a point behind the camera drops out here and not in a rounding below.
-    near: npt.NDArray[np.bool_] = (np.abs(points[:, :2]) <= _FARTHEST).all(axis=1)
-    return near & (points[:, 2] >= THRESHOLD)
+    near = np.all(np.abs(points[:, :2]) <= _FARTHEST, axis=1)
+    return np.asarray(near & (points[:, 2] >= THRESHOLD))
 
 
 def _pixel(point: Points) -> tuple[int, int]:

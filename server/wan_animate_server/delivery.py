@@ -1,0 +1,108 @@
+"""Finished segments → the files of a take, written while the next segment is being made. Knows no model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wan_animate_blender.wire import Mode, SegmentRecord, frame_name
+
+from . import composite
+from .pipeline import Decoded
+from .signals import ShotSignals
+from .take import LAYERS, TakeFolder
+from .video import Picture, Preview, to_8bit, write_picture
+
+Check = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A segment on its way into the take."""
+
+    record: SegmentRecord
+    frames: list[Future[Picture]]
+    """For each frame, when its files are written: what the preview shows of it."""
+
+
+class Delivery:
+    """Writes one segment at a time. `take.json` lists its frames when all of them are there, and not before."""
+
+    def __init__(
+        self, signals: ShotSignals, take: TakeFolder, movie: Preview, pool: ThreadPoolExecutor, check: Check
+    ) -> None:
+        self._signals, self._shot, self._take, self._movie = signals, signals.shot, take, movie
+        self._pool, self._check = pool, check
+        self._segment: _Segment | None = None
+
+    @classmethod
+    @contextmanager
+    def into(cls, take: TakeFolder, movie: Path, signals: ShotSignals, check: Check) -> Iterator[Self]:
+        """A delivery that is finished, preview included, when the block ends well; otherwise what waits is dropped.
+
+        `check` stops the waiting for files by raising.
+        """
+        # Blocks end in the opposite order: the pool first, for the movie's last frames come from it.
+        with Preview(movie, take.take.fps) as preview, ThreadPoolExecutor(os.cpu_count()) as pool:
+            delivery = cls(signals, take, preview, pool, check)
+            try:
+                yield delivery
+                delivery.finish()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def frames(self) -> int:
+        """How many frames the take lists."""
+        return sum(segment.last - segment.first + 1 for segment in self._take.take.segments)
+
+    def start(self, made: Decoded) -> None:
+        """Begin to write a segment, after the one before it."""
+        self.finish()
+        first = self._shot.shot.numbers[made.first]
+        record = SegmentRecord(
+            index=made.segment, first=first, last=first + len(made.frames) - 1, seed=made.seed, key=made.key
+        )
+        frames = [self._pool.submit(self._write, i, frame) for i, frame in enumerate(made.frames, start=made.first)]
+        self._segment = _Segment(record, frames)
+
+    def settle(self) -> None:
+        """List the segment in writing when all of it is there. Does not wait; raises what the writing raised."""
+        if self._segment and all(frame.done() for frame in self._segment.frames):
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait for the segment in writing, and list it. Raises what the writing raised, `BadInput` for a full disk."""
+        if self._segment is None:
+            return
+        segment, self._segment = self._segment, None
+        for frame in segment.frames:
+            self._check()
+            self._movie.add(frame.result())
+        names = [frame_name(number, "png") for number in range(segment.record.first, segment.record.last + 1)]
+        files = [f"{layer}/{name}" for layer in self._take.take.layers for name in names]
+        self._take.note(files, segments=(*self._take.take.segments, segment.record))
+
+    def _write(self, i: int, frame: NDArray[np.float16]) -> Picture:
+        """The files of frame `i`, counted from 0."""
+        layers = self._layers(i, frame)
+        for layer, picture in layers.items():
+            write_picture(self._take.folder / layer / frame_name(self._shot.shot.numbers[i], "png"), picture)
+        return to_8bit(layers[LAYERS[self._shot.shot.mode][-1]])
+
+    def _layers(self, i: int, frame: NDArray[np.float16]) -> dict[str, Picture]:
+        """The pictures of frame `i` by layer, at the delivered size."""
+        made = self._signals.fit.back(frame)
+        if self._shot.shot.mode is Mode.ANIMATE:
+            return {"generated": np.rint(made * 255).astype(np.uint8)}
+        alpha = self._signals.alpha(i)
+        character = composite.character(made, alpha)
+        return {"character": character, "matte": alpha, "comp": composite.comp(self._shot.stored_plate(i), character)}
