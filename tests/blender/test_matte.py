@@ -123,6 +123,8 @@ def outline(mask_frames: tuple[int, int]) -> bpy.types.Mask:
     # Masks measure the picture in a square of its longer side: 80 of 48 rows begin at 0.2.
     for point, place in zip(spline.points, ((0.25, 0.4), (0.5, 0.4), (0.5, 0.6), (0.25, 0.6)), strict=True):
         point.co = place
+        # Straight edges. Left to themselves, the handles of points that a script adds are not always set (4.2).
+        point.handle_left_type = point.handle_right_type = "VECTOR"
         point.handle_left_type = point.handle_right_type = "VECTOR"
     return mask
 
