@@ -26,6 +26,7 @@ from wan_animate_blender.wire import (
     BadInput,
     FileEntry,
     Interrupted,
+    Job,
     JobState,
     Shot,
     Take,
@@ -341,20 +342,34 @@ def test_an_export_becomes_a_complete_take_beside_it(whole: Server, export: Path
     assert {news.step.stage for news in steps if news.step} > {"uploading", "fetching"}
 
 
-def test_the_same_job_fetched_again_is_the_next_version(whole: Server, tmp_path: Path) -> None:
-    job = next(job for job in whole.jobs() if job.state is JobState.DONE)
+@pytest.fixture
+def done(whole: Server, export: Path) -> Job:
+    """A job of the server whose take is complete."""
+    known = {job.id for job in whole.jobs()}
+    drain(whole.submit(read(export), export))
+    (job,) = (job for job in whole.jobs() if job.id not in known)
+    deadline = time.monotonic() + 60
+    while not (now := whole.job(job.id)).state.is_final:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert now.state is JobState.DONE
+    return now
+
+
+def test_the_same_job_fetched_again_is_the_next_version(whole: Server, done: Job, tmp_path: Path) -> None:
+    takes = tmp_path / "takes"
     for version in (1, 2):
-        drain(whole.collect(job.id, tmp_path))
-        assert Take.loads((tmp_path / f"v00{version}" / TAKE_FILE).read_bytes()).version == version
+        drain(whole.collect(done.id, takes))
+        assert Take.loads((takes / f"v00{version}" / TAKE_FILE).read_bytes()).version == version
 
 
 def test_a_file_that_arrives_damaged_leaves_nothing_behind(
-    whole: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Server, done: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = next(job for job in whole.jobs() if job.state is JobState.DONE)
-    take = whole.take(job.id)
+    takes = tmp_path / "takes"
+    take = whole.take(done.id)
     wrong = {path: FileEntry(sha256="0" * 64, size=entry.size) for path, entry in take.files.items()}
     monkeypatch.setattr(whole, "take", lambda _: replace(take, files=wrong))
     with pytest.raises(Unavailable, match="arrived damaged"):
-        drain(whole.collect(job.id, tmp_path))
-    assert list(tmp_path.iterdir()) == []
+        drain(whole.collect(done.id, takes))
+    assert list(takes.iterdir()) == []

@@ -60,7 +60,8 @@ class WAN_ANIMATE_PT_advanced(_InSidebar, bpy.types.Panel):
             ("shot", "raster", "handles"),
             ("rig_scene", "camera", "rig_time", "use_rig_start"),
             ("model", "precision", "steps", "solver", "seed"),
-            ("guidance", "prompt", "segment", "overlap", "area"),
+            ("relight", "loras", "guidance", "prompt"),
+            ("segment", "overlap", "plan", "area"),
         ):
             column = layout.column(align=True)
             for name in names:

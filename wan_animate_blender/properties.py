@@ -185,6 +185,31 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
         min=0,
         max=2**24,
     )
+    plan: EnumProperty(
+        name="Plan",
+        description="How a shot that is longer than a segment is divided",
+        items=(
+            ("even", "Even", "Into pieces of one length, as short as covers the shot"),
+            (
+                "official",
+                "Official",
+                "Into full segments, the end padded by mirrored frames, as the released code does",
+            ),
+        ),
+        default=STANDARD.plan,
+    )
+    relight: FloatProperty(
+        name="Relight",
+        description="How far the character takes on the light of the plate. 0: it keeps its own",
+        default=STANDARD.relight,
+        min=0.0,
+        max=2.0,
+        soft_max=1.0,
+    )
+    loras: StringProperty(
+        name="LoRAs",
+        description="LoRAs of the server's model library with their strengths, such as: lightx2v 1.0, costume 0.6",
+    )
     prompt: StringProperty(name="Prompt", description="What is seen, in words. Empty: what the model was trained with")
 
     def settings(self) -> wire.Settings:
@@ -198,9 +223,28 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
             seed=self.seed,
             segment=self.segment,
             overlap=int(self.overlap),
+            plan=wire.Plan(self.plan),
+            relight=self.relight,
+            loras=_loras(self.loras),
             area=self.area or None,
             prompt=self.prompt or None,
         )
+
+
+def _loras(text: str) -> tuple[wire.LoraUse, ...]:
+    """What "lightx2v 1.0, costume" asks for. Raises `wire.BadInput`."""
+    return tuple(_lora(words.split()) for words in text.split(",") if words.strip())
+
+
+def _lora(words: list[str]) -> wire.LoraUse:
+    name, *strength = words
+    try:
+        return wire.LoraUse(name=name, strength=float(*strength) if strength else 1.0)
+    except (TypeError, ValueError) as error:
+        given = " ".join(words)
+        raise wire.BadInput(
+            f"the LoRA {given!r} is not understood; write a name and a number, such as: costume 0.6"
+        ) from error
 
 
 classes = (WanAnimateStrip,)

@@ -118,8 +118,9 @@ def _same_wire(request: Request) -> None:
     if given != str(WIRE_VERSION):
         theirs = "no wire version" if given is None else f"wire version {given[:20]}"
         raise Refusal(
-            426, "wire-version", f"you speak {theirs}, this server speaks {WIRE_VERSION}; update the older of the two"
-        )
+            426, "wire-version", f"you speak {theirs}, this server speaks {WIRE_VERSION}; update the older of the two",
+            headers={"Upgrade": f"wan-animate/{WIRE_VERSION}", "Connection": "Upgrade"},
+        )  # fmt: skip
 
 
 def _known_job(job: str, desk: AtDesk) -> Job:

@@ -102,6 +102,23 @@ def test_nothing_set_is_what_the_model_was_released_with(film: Callable[..., Any
     assert film().wan_animate.settings() == wire.Settings()
 
 
+@pytest.mark.parametrize(("text", "asked"), [
+    ("", ()),
+    ("lightx2v 1.2, costume", (("lightx2v", 1.2), ("costume", 1.0))),
+    (" costume -0.5 ,", (("costume", -0.5),)),
+])  # fmt: skip
+def test_loras_are_names_with_strengths(plate: Any, text: str, asked: tuple[tuple[str, float], ...]) -> None:
+    plate.wan_animate.loras = text
+    assert plate.wan_animate.settings().loras == tuple(wire.LoraUse(name=n, strength=s) for n, s in asked)
+
+
+@pytest.mark.parametrize("text", ["costume much", "costume 1 2", "costume 99", "../secret 1"])
+def test_loras_that_are_not_understood_are_one_sentence(plate: Any, text: str) -> None:
+    plate.wan_animate.loras = text
+    with pytest.raises(wire.BadInput, match="such as: costume"):
+        plate.wan_animate.settings()
+
+
 def test_settings_that_no_model_takes_are_named(plate: Any) -> None:
     plate.wan_animate.segment = 78
     assert "segment is 78, expected 4n+1 frames" in preflight.why_not(bpy.context)
