@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from wan_animate_blender.wire import SHOT_FILE, WIRE_HEADER, ErrorReply, ExitCode, Job, JobState, Shot, TakeState
+from wan_animate_server import serve
 
 from .conftest import QUICK, Make, command, relist_files, write_export
 from .serving import LONG, PATIENCE, Running, serving
@@ -285,3 +286,11 @@ def test_a_token_of_the_environment_goes_before_the_file_and_reaches_no_worker(t
         assert secret.encode() not in Path(f"/proc/{running.worker()}/environ").read_bytes()
         assert secret not in running.log.read_text()
     assert not (tmp_path / "server/ready.json").exists()
+
+
+def test_small_answers_do_not_wait_for_acknowledgements() -> None:
+    """asyncio turns Nagle's algorithm off for sockets that say that they are TCP; an accepted one inherits it."""
+    with serve._listening(0) as door:
+        door.listen()
+        with socket.create_connection(door.getsockname()), door.accept()[0] as accepted:
+            assert accepted.proto == socket.IPPROTO_TCP

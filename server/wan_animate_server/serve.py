@@ -112,7 +112,9 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def _listening(port: int) -> Iterator[socket.socket]:
-    with socket.socket() as door:
+    # Named as TCP, because asyncio turns Nagle's algorithm off only then: else every small answer waits 40 ms for the
+    # other side's delayed acknowledgement.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as door:
         if os.name == "posix":  # elsewhere it would let two servers have one port
             door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
