@@ -48,12 +48,6 @@ def sequencer_scene(context: bpy.types.Context) -> bpy.types.Scene:
     return getattr(context, "sequencer_scene", None) or context.scene
 
 
-def selected_strips(context: bpy.types.Context) -> list[Strip]:
-    """Selected strips of the edited scene."""
-    editor = sequencer_scene(context).sequence_editor
-    return [strip for strip in strips_all(editor) if strip.select] if editor else []
-
-
 def frame_range(strip: Strip) -> tuple[int, int]:
     """First frame of a strip on the timeline, and the first one after it."""
     if hasattr(strip, "left_handle"):

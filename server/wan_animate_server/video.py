@@ -126,15 +126,6 @@ class Preview:
         return stream
 
 
-def movie_fps(path: Path) -> Fraction:
-    """Frames per second of a movie's first video stream. Raises `BadInput` when there is none."""
-    with _movie(path) as (_, stream):
-        rate = stream.average_rate or stream.guessed_rate
-        if not rate:
-            raise BadInput(f"the movie {path} does not say its frames per second; convert it to an ordinary MP4")
-        return Fraction(rate)
-
-
 def movie_frames(path: Path) -> Iterator[Picture]:
     """All frames of a movie's first video stream in order, uint8 [H, W, 3] RGB, one in memory at a time.
 

@@ -84,8 +84,5 @@ def test_an_image_sequence_has_one_frame_for_each_file(film: Callable[..., Any])
     assert (timeline.frame_range(strip), strip.channel, len(strip.elements)) == ((3, 10), 5, 7)
 
 
-def test_the_edited_scene_is_the_windows_where_none_is_set(edit: bpy.types.Scene, film: Callable[..., Any]) -> None:
-    strip = film()
-    strip.select = True
+def test_the_edited_scene_is_the_windows_where_none_is_set(edit: bpy.types.Scene) -> None:
     assert timeline.sequencer_scene(bpy.context) == edit
-    assert timeline.selected_strips(bpy.context) == [strip]
