@@ -16,7 +16,7 @@ SERVER = ROOT / "server" / "wan_animate_server"
 
 INSIDE_BLENDER = {"bpy", "bpy_extras", "mathutils", "gpu", "blf", "addon_utils", "bl_pkg"}
 GIVEN_BY_BLENDER = {"numpy", "requests"} | INSIDE_BLENDER
-HEADLESS_ROOMS = ("wire.py", "client.py", "session.py", "rigs")
+HEADLESS_ROOMS = ("wire", "client.py", "session.py", "rigs")
 """Parts of the add-on that must work without Blender."""
 
 OUTSIDE_BLENDER = ("run.py", "blender.py", "children.py", "extension.py", "board.py", "__init__.py")
@@ -64,8 +64,10 @@ def rooms_of_the_server(path: Path) -> set[str]:
     return found & known
 
 
-def test_the_wire_needs_nothing_but_the_standard_library() -> None:
-    assert tops(ADDON / "wire.py") <= set(sys.stdlib_module_names)
+@pytest.mark.parametrize("path", python_files(ADDON / "wire"), ids=ids)
+def test_the_wire_needs_nothing_but_the_standard_library(path: Path) -> None:
+    assert tops(path) <= set(sys.stdlib_module_names) | {"wan_animate_blender"}
+    assert all(name.startswith("wan_animate_blender.wire") for name in imports(path) if "wan_animate" in name)
 
 
 @pytest.mark.parametrize("path", python_files(ADDON), ids=ids)

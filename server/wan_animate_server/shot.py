@@ -121,8 +121,8 @@ def check_layers(shot: Shot) -> None:
 
 def _needed_layers(shot: Shot) -> dict[str, str]:
     needed = {"plate": "replace mode", "matte": "replace mode"} if shot.mode is Mode.REPLACE else {}
-    if shot.face is FaceSource.RIG:
-        needed["face"] = "an expression from the rig"
+    if shot.face.is_pictures:
+        needed["face"] = f"an expression from the {shot.face.value}"
     if shot.face is FaceSource.PLATE:
         needed.setdefault("plate", "an expression from the plate")
     return needed

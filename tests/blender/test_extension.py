@@ -67,7 +67,7 @@ def test_the_zip_holds_all_of_the_addon_and_nothing_else(zip_file: Path) -> None
     }
     names = {name for name in zipfile.ZipFile(zip_file).namelist() if not name.endswith("/")}
     assert names == ours
-    assert {"blender_manifest.toml", "__init__.py", "wire.py"} <= names
+    assert {"blender_manifest.toml", "__init__.py", "wire/__init__.py"} <= names
 
 
 def test_the_manifest_says_what_blenders_validator_does_not_check() -> None:
@@ -81,7 +81,7 @@ def test_the_manifest_says_what_blenders_validator_does_not_check() -> None:
 def test_it_lives_and_goes_without_residue(zip_file: Path, tmp_path: Path) -> None:
     environment = install(zip_file, tmp_path)
     folder = tmp_path / "extensions" / "user_default" / "wan_animate"
-    assert (folder / "wire.py").is_file()
+    assert (folder / "wire" / "__init__.py").is_file()
     output = run_blender([sys.executable, "-c", LIFE, str(repo_index(environment))], environment)
     said = json.loads(output.split("SAID")[-1])
     absent = {"panel": False, "strip": False, "verbs": [], "kept": False}

@@ -51,7 +51,7 @@ class Blender:
 
     def install_addon(self, folder: Path) -> None:
         """Build the extension into `folder` and install it, both by Blender's own tool."""
-        source = Path(wire.__file__).parent
+        source = Path(wire.__file__).parents[1]
         extension = ("--command", "extension")
         for _ in self.run(*extension, "build", "--source-dir", str(source), "--output-dir", str(folder)):
             pass

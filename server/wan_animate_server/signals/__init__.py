@@ -69,13 +69,12 @@ class ShotSignals:
 
     def face(self, index: int) -> Picture:
         """The expression: uint8 [512, 512, 3], black when there is none."""
-        match self.shot.shot.face:
-            case FaceSource.RIG:
-                return self.shot.face(index)
-            case FaceSource.PLATE:
-                return face.crop(self.shot.plate(index), self.shot.face_box[index])
-            case FaceSource.NONE:
-                return face.absent()
+        source = self.shot.shot.face
+        if source.is_pictures:
+            return self.shot.face(index)
+        if source is FaceSource.PLATE:
+            return face.crop(self.shot.plate(index), self.shot.face_box[index])
+        return face.absent()
 
     def plate(self, index: int) -> Picture:
         """The plate at the model's size, the old person still in it: uint8 [H, W, 3]. Replace mode only."""

@@ -1,0 +1,172 @@
+"""What an export says of itself: `shot.json`. Knows neither jobs nor takes."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import PurePosixPath
+
+from .errors import WireError
+from .folders import FileEntry, check_name, check_path, is_frame_of
+from .messages import WIRE_VERSION, Message, expect, expect_schema
+from .settings import Settings
+
+KEYPOINTS = 133
+"""Points of one pose, in COCO-WholeBody order: body 17, feet 6, face 68, left hand 21, right hand 21."""
+
+FACE_KEYPOINTS = slice(23, 91)
+"""Where the 68 face points lie among the 133."""
+
+FACE_SIZE = 512
+"""Pixels of a side of a face crop."""
+
+FIRST_FRAME = 1001
+"""The shot's number of its first head-handle frame."""
+
+
+class Mode(enum.StrEnum):
+    """What is made: `REPLACE` puts the character into the plate, `ANIMATE` moves it on its own background."""
+
+    REPLACE = "replace"
+    ANIMATE = "animate"
+
+
+class FaceSource(enum.StrEnum):
+    """Where the expression comes from."""
+
+    RIG = "rig"
+    """512×512 pictures of the rig's face, rendered by Blender."""
+    PLATE = "plate"
+    """Cut from the plate at the shot's face boxes."""
+    DRIVING = "driving"
+    """512×512 pictures of a performance strip."""
+    STILL = "still"
+    """One picture for all frames: an expression that does not change."""
+    NONE = "none"
+    """No expression is given."""
+
+    @property
+    def is_pictures(self) -> bool:
+        """Whether the shot carries 512×512 pictures of the face, one for each frame."""
+        return self in (FaceSource.RIG, FaceSource.DRIVING, FaceSource.STILL)
+
+
+class RasterKind(enum.StrEnum):
+    SOURCE = "source"
+    """The strip's own pixels; its transform goes to the new strip."""
+    CANVAS = "canvas"
+    """What the sequencer shows."""
+
+
+class Encoding(enum.StrEnum):
+    DISPLAY = "display"
+    """8 or 16 bit, display-encoded (PNG)."""
+    LINEAR = "linear"
+    """Half or float, scene-linear (EXR)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameRow(Message):
+    """One row of the frame table: the same moment in four clocks."""
+
+    shot: int
+    """Number in the shot folder; the first head-handle frame is 1001."""
+    timeline: float
+    """Frame of the edit."""
+    source: float
+    """Frame of the footage, 0 is its first."""
+    rig: float
+    """Frame of the rig's scene at which it is evaluated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raster(Message):
+    """The pixels of the plate, and where they lie in the edit."""
+
+    kind: RasterKind
+    width: int
+    height: int
+    matrix: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    """3×3, row by row: plate pixel (x, y down, first centre at 0.5) to canvas pixel."""
+
+    def __post_init__(self) -> None:
+        expect(1 <= self.width <= 16384, "raster width", self.width, "1 to 16384 pixels")
+        expect(1 <= self.height <= 16384, "raster height", self.height, "1 to 16384 pixels")
+        expect(len(self.matrix) == 9, "raster matrix", len(self.matrix), "nine numbers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colour(Message):
+    """What the numbers in the plate mean. Only the server converts them to what the model sees."""
+
+    encoding: Encoding = Encoding.DISPLAY
+    working_space: str = "Linear Rec.709"
+    view: str = "Standard"
+    ocio: str | None = None
+    """Path of the colour configuration inside the shot folder when it is not Blender's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot(Message):
+    """`shot.json`: everything a render needs to know, beside the files that it names."""
+
+    schema: int = WIRE_VERSION
+    name: str
+    strip: str = ""
+    """Identity of the strip it came from, so that its takes find the way back."""
+    mode: Mode
+    frames: tuple[FrameRow, ...]
+    cut_in: int
+    cut_out: int
+    """First and last shot number inside the edit, inclusive; what lies outside are handles."""
+    fps: Fraction
+    raster: Raster
+    colour: Colour = field(default_factory=Colour)
+    base: str = ""
+    """The take whose `comp` is this shot's plate, as "SH010 v003": people behind this one are in it already."""
+    lens: str = "none"
+    face: FaceSource = FaceSource.NONE
+    character: str = "character.png"
+    settings: Settings = field(default_factory=Settings)
+    files: dict[str, FileEntry]
+
+    def __post_init__(self) -> None:
+        expect_schema("shot", self.schema)
+        check_name(self.name)
+        expect(len(self.frames) > 0, "frames", "an empty frame table", "one row for each frame")
+        numbers = [row.shot for row in self.frames]
+        consecutive = list(range(numbers[0], numbers[0] + len(numbers)))
+        expect(numbers == consecutive, "frames", numbers[:5], "consecutive shot numbers")
+        expect(
+            numbers[0] <= self.cut_in <= self.cut_out <= numbers[-1],
+            "cut", f"{self.cut_in}-{self.cut_out}", f"a range inside {numbers[0]}-{numbers[-1]}",
+        )  # fmt: skip
+        expect(self.fps > 0, "fps", self.fps, "a fraction above 0")
+        for path in (*self.files, self.character):
+            check_path(path)
+
+    @property
+    def numbers(self) -> range:
+        """Shot numbers of all frames, handles included."""
+        return range(self.frames[0].shot, self.frames[-1].shot + 1)
+
+    def sequence(self, folder: str) -> list[str]:
+        """Paths of the frames in `folder` ("plate", "matte" …), one for each of `numbers`; [] when it has none.
+
+        Raises `WireError` naming the first frame that is missing when it has only some.
+        """
+        found = {int(p.stem): str(p) for p in map(PurePosixPath, self.files) if is_frame_of(p, folder)}
+        missing = [n for n in self.numbers if n not in found]
+        if found and missing:
+            raise WireError(
+                f"the shot {self.name} has {len(found)} of {len(self.numbers)} {folder} frames, "
+                f"{folder}/{missing[0]} is the first one missing; export the shot again"
+            )
+        return [found[n] for n in self.numbers] if found else []
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the export: of everything that `shot.json` says, files included by their hashes."""
+        return hashlib.sha256(self.dumps().encode()).hexdigest()

@@ -1,0 +1,79 @@
+"""What a render says of itself: `take.json`. Knows no jobs."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import PurePosixPath
+
+from .folders import FileEntry, check_name, check_path, is_frame_of
+from .messages import WIRE_VERSION, Message, expect_schema
+from .settings import Settings
+from .shot import Mode
+
+
+class TakeState(enum.StrEnum):
+    PARTIAL = "partial"
+    """Being rendered, or interrupted: only the frames that are listed are there."""
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentRecord(Message):
+    """One segment of a take: which frames it delivered, and what they depend on."""
+
+    index: int
+    first: int
+    last: int
+    """Shot numbers of the frames it delivered, inclusive."""
+    seed: int
+    key: str
+    """SHA-256 of everything it depends on; also the name of its folder in the segment store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Take(Message):
+    """`take.json`: everything needed to use the take, and to render it again."""
+
+    schema: int = WIRE_VERSION
+    shot: str
+    strip: str = ""
+    version: int
+    export: str
+    """`Shot.hash` of what it was rendered from."""
+    state: TakeState
+    mode: Mode
+    first: int
+    last: int
+    cut_in: int
+    cut_out: int
+    fps: Fraction
+    width: int
+    height: int
+    layers: tuple[str, ...]
+    """Folders with one picture for each frame: "character", "matte", "comp", "generated"."""
+    files: dict[str, FileEntry]
+    settings: Settings
+    segments: tuple[SegmentRecord, ...] = ()
+    models: dict[str, str] = field(default_factory=dict)
+    """Name of each weights file and its SHA-256."""
+    versions: dict[str, str] = field(default_factory=dict)
+    device: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Time of each stage."""
+    peak_memory: int | None = None
+    """Bytes on the device, where it can be measured."""
+    notes: tuple[str, ...] = ()
+    """What a person must know before using it, such as "weights are random"."""
+
+    def __post_init__(self) -> None:
+        expect_schema("take", self.schema)
+        check_name(self.shot)
+        for path in self.files:
+            check_path(path)
+
+    def sequence(self, layer: str) -> list[str]:
+        """Paths of the frames of `layer` that are there, in order."""
+        found = [p for p in map(PurePosixPath, self.files) if is_frame_of(p, layer)]
+        return [str(p) for p in sorted(found, key=lambda p: int(p.stem))]
