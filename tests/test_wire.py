@@ -57,6 +57,20 @@ raster = st.builds(
 colour = st.builds(
     Colour, encoding=st.sampled_from(wire.Encoding), working_space=text, view=text, ocio=st.none() | text
 )
+
+
+@st.composite
+def lenses(draw: st.DrawFn) -> wire.Lens:
+    kind = draw(st.sampled_from(wire.LensKind))
+    return wire.Lens(
+        kind=kind, width=draw(st.integers(1, 16384)), height=draw(st.integers(1, 16384)),
+        pixel_aspect=draw(st.floats(0.1, 10)), focal=draw(st.floats(1, 9999)),
+        principal=draw(st.tuples(finite, finite)),
+        coefficients=draw(st.tuples(*[finite] * wire.COEFFICIENTS[kind])),
+        file="lens/map.exr" if kind is wire.LensKind.STMAP else "", use=draw(st.sampled_from(wire.MapUse)),
+    )  # fmt: skip
+
+
 segment = st.builds(SegmentRecord, index=count, first=count, last=count, seed=count, key=sha256)
 job = st.builds(
     Job, id=text, shot=text, strip=text, state=st.sampled_from(wire.JobState), stage=text, progress=finite,
@@ -83,15 +97,18 @@ def shots(draw: st.DrawFn) -> Shot:
     rows = tuple(
         FrameRow(shot=first + i, timeline=draw(finite), source=draw(finite), rig=draw(finite)) for i in range(length)
     )
+    lens = draw(st.none() | lenses())
+    mapped = {lens.file: draw(entry)} if lens and lens.file else {}
     cut = sorted(draw(st.tuples(*[st.integers(first, first + length - 1)] * 2)))
     return Shot(
         name=draw(name), strip=draw(text), mode=draw(st.sampled_from(Mode)), frames=rows, cut_in=cut[0], cut_out=cut[1],
-        fps=draw(fps), raster=draw(raster), colour=draw(colour), lens=draw(text),
-        face=draw(st.sampled_from(wire.FaceSource)), character=draw(path), settings=draw(settings), files=draw(files),
+        fps=draw(fps), raster=draw(raster), colour=draw(colour), lens=lens,
+        face=draw(st.sampled_from(wire.FaceSource)), character=draw(path), settings=draw(settings),
+        files={**draw(files), **mapped},
     )  # fmt: skip
 
 
-messages = st.one_of(shots(), take, job, settings, raster, colour, entry, segment, reply)
+messages = st.one_of(shots(), take, job, settings, raster, colour, entry, segment, reply, lenses())
 
 
 @given(messages)
@@ -186,6 +203,20 @@ def test_frames_that_do_not_follow_each_other_are_refused(shot: Shot) -> None:
 def test_a_cut_outside_the_frames_is_refused(shot: Shot) -> None:
     with pytest.raises(WireError, match="cut"):
         replace(shot, cut_in=shot.cut_in - 1)
+
+
+@pytest.mark.parametrize(("change", "word"), [
+    ({"focal": 0.0}, "focal length of the lens"),
+    ({"coefficients": (0.1,)}, "division coefficients is 1, expected 2"),
+    ({"file": "lens/map.exr"}, "expected no file"),
+    ({"pixel_aspect": 0.0}, "pixel aspect of the lens"),
+    ({"kind": wire.LensKind.STMAP, "coefficients": ()}, "expected a file"),
+])  # fmt: skip
+def test_a_lens_that_no_picture_can_have_is_refused(change: dict[str, Any], word: str) -> None:
+    whole = {"kind": wire.LensKind.DIVISION, "width": 64, "height": 48, "focal": 70.0, "coefficients": (0.1, 0.0)}
+    wire.Lens(**whole)
+    with pytest.raises(WireError, match=word):
+        wire.Lens(**whole | change)
 
 
 @pytest.mark.parametrize(("schema", "who"), [(0, "what wrote the shot"), (2, "this software")])

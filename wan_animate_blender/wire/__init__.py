@@ -4,7 +4,7 @@ Standard library only: both sides import this package, and neither side's depend
 it. Knows neither bpy nor HTTP.
 """
 
-from .boxes import Box, face_box
+from .boxes import Box, Faces, face_box
 from .errors import BadInput, ExitCode, Interrupted, Problem, TryElsewhere, Unavailable, WireError
 from .folders import (
     EXPORT_PREFIX,
@@ -29,6 +29,7 @@ from .folders import (
     write_atomically,
 )
 from .job import WIRE_HEADER, ErrorReply, Job, JobState
+from .lens import COEFFICIENTS, Lens, LensKind, MapUse
 from .messages import WIRE_VERSION, Message, plain, shown
 from .settings import LoraUse, Plan, Precision, Settings, Solver
 from .shot import (
@@ -48,6 +49,7 @@ from .shot import (
 from .take import SegmentRecord, Take, TakeState
 
 __all__ = [
+    "COEFFICIENTS",
     "EXPORT_PREFIX",
     "FACE_KEYPOINTS",
     "FACE_SIZE",
@@ -69,12 +71,16 @@ __all__ = [
     "ErrorReply",
     "ExitCode",
     "FaceSource",
+    "Faces",
     "FileEntry",
     "FrameRow",
     "Interrupted",
     "Job",
     "JobState",
+    "Lens",
+    "LensKind",
     "LoraUse",
+    "MapUse",
     "Message",
     "Mode",
     "Plan",

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from .errors import WireError
 from .folders import FileEntry, check_name, check_path, is_frame_of
+from .lens import Lens
 from .messages import WIRE_VERSION, Message, expect, expect_schema
 from .settings import Settings
 
@@ -126,7 +127,8 @@ class Shot(Message):
     colour: Colour = field(default_factory=Colour)
     base: str = ""
     """The take whose `comp` is this shot's plate, as "SH010 v003": people behind this one are in it already."""
-    lens: str = "none"
+    lens: Lens | None = None
+    """None: a straight one, or pixels that were straightened."""
     face: FaceSource = FaceSource.NONE
     character: str = "character.png"
     settings: Settings = field(default_factory=Settings)
@@ -146,6 +148,8 @@ class Shot(Message):
         expect(self.fps > 0, "fps", self.fps, "a fraction above 0")
         for path in (*self.files, self.character):
             check_path(path)
+        if self.lens and self.lens.file:
+            expect(self.lens.file in self.files, "ST-map of the lens", repr(self.lens.file), "one of the shot's files")
 
     @property
     def numbers(self) -> range:
