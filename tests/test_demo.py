@@ -246,7 +246,7 @@ MASKED = """
 import bpy, json
 editor = bpy.context.scene.sequence_editor
 strip = (editor.strips_all if hasattr(editor, "strips_all") else editor.sequences_all)["Plate"]
-wish = strip.wan_animate
+wish = strip.wan_animate.person
 scene = wish.rig_scene
 said = {"type": strip.type, "matte": wish.matte, "size": [scene.render.resolution_x, scene.render.resolution_y],
     "fps": scene.render.fps / scene.render.fps_base, "edges": [],

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-ROOMS = ("preferences", "properties", "desk", "operators", "panels", "commands")
+ROOMS = ("preferences", "person", "properties", "desk", "operators", "panels", "commands")
 """What Blender has to know of, in the order in which it may."""
 
 

@@ -84,7 +84,7 @@ def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
 
 
 def _exported(scene: bpy.types.Scene, strip: timeline.Strip, root: Path, tell: Tell) -> Path:
-    return background.in_place(prepare(scene, strip, root), lambda step: _tell_step(step, tell))
+    return background.in_place(prepare(scene, strip, root)[0], lambda step: _tell_step(step, tell))
 
 
 def _awaited(session: Session, ticket: str, tell: Tell) -> str:

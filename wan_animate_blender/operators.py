@@ -48,7 +48,7 @@ class WAN_ANIMATE_OT_generate(bpy.types.Operator):
         scene, strip = identity.active(context)
         try:
             server = chosen_server()
-            request = prepare(scene, strip, shots_folder())
+            request = prepare(scene, strip, shots_folder())[0]
             desk.start(request.uid, _generation(request, server))
         except Problem as problem:
             self.report({"ERROR"}, str(problem))

@@ -56,9 +56,12 @@ class WAN_ANIMATE_PT_advanced(_InSidebar, bpy.types.Panel):
         layout = self.layout
         layout.use_property_split, layout.use_property_decorate = True, False
         ours = identity.active(context)[1].wan_animate
+        if person := ours.person:
+            column = layout.column(align=True)
+            for name in ("rig_scene", "rig_time", "use_rig_start", "rig_start")[: 3 + person.use_rig_start]:
+                column.prop(person, name)
         for names in (
-            ("shot", "raster", "handles"),
-            ("rig_scene", "camera", "rig_time", "use_rig_start"),
+            ("shot", "camera", "raster", "handles"),
             ("model", "precision", "steps", "solver", "seed"),
             ("relight", "loras", "guidance", "prompt"),
             ("segment", "overlap", "plan", "area"),
@@ -66,8 +69,6 @@ class WAN_ANIMATE_PT_advanced(_InSidebar, bpy.types.Panel):
             column = layout.column(align=True)
             for name in names:
                 column.prop(ours, name)
-            if "use_rig_start" in names and ours.use_rig_start:
-                column.prop(ours, "rig_start")
 
 
 def _fields(layout: bpy.types.UILayout, context: bpy.types.Context, ours: WanAnimateStrip) -> None:
@@ -80,17 +81,18 @@ def _fields(layout: bpy.types.UILayout, context: bpy.types.Context, ours: WanAni
 
     complain("strip")
     layout.prop(ours, "mode")
-    layout.prop(ours, "rig")
-    complain("rig")
-    layout.template_ID(ours, "character", open="image.open", text="Character")
-    complain("character")
-    if ours.mode == "replace":
-        layout.prop(ours, "matte")
-        if ours.matte != "RIG":
-            layout.prop(ours, f"matte_{ours.matte.lower()}")
-        complain("matte")
-    layout.prop(ours, "face")
-    for about in ("shot", "folder", "settings"):
+    if person := ours.person:
+        layout.prop(person, "rig")
+        complain("rig")
+        layout.template_ID(person, "character", open="image.open", text="Character")
+        complain("character")
+        if ours.mode == "replace":
+            layout.prop(person, "matte")
+            if person.matte != "RIG":
+                layout.prop(person, f"matte_{person.matte.lower()}")
+            complain("matte")
+        layout.prop(person, "face")
+    for about in ("people", "shot", "folder", "settings"):
         complain(about)
 
 

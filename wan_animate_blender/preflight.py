@@ -10,11 +10,16 @@ import bpy
 
 from . import desk, export, identity, timeline
 from .preferences import shots_folder
-from .request import request
+from .request import requests
 from .wire import BadInput
 
 FRESH_SECONDS = 10.0
 """How long an answer holds while nothing is set anew: files may come and go meanwhile."""
+
+OF_THE_STRIP = ("strip", "folder")
+"""What all people of a strip share: said once."""
+PEOPLE = "people"
+"""Where the panel says what is wrong with those that it does not show."""
 
 Problems = dict[str, str]
 """One sentence for each field of the panel that has a problem."""
@@ -62,17 +67,31 @@ def problems(context: bpy.types.Context) -> Problems | None:
 
 def look(scene: bpy.types.Scene, strip: timeline.Strip) -> Problems:
     """What has to be set right before `strip` can be exported. Not while drawing."""
+    ours = strip.wan_animate
+    shown = ours.person or ours.add_person()
     try:
-        return export.problems(request(scene, strip, shots_folder()))
+        asked = requests(scene, strip, shots_folder())
     except BadInput as problem:
         return {"settings": str(problem)}
+    found: Problems = {}
+    for person, one in zip(ours.people, asked, strict=True):
+        wrong = export.problems(one)
+        if person == shown:
+            found |= wrong
+        elif others := [sentence for about, sentence in wrong.items() if about not in OF_THE_STRIP]:
+            found[PEOPLE] = f"{person.name}: {others[0]}"
+    return found
 
 
 def _question(strip: timeline.Strip) -> str:
     """Changes whenever something is set anew on the strip."""
     ours = strip.wan_animate
-    set_on_it = [str(getattr(ours, name)) for name in ours.bl_rna.properties.keys()]  # noqa: SIM118
+    set_on_it = [_values(group) for group in (ours, *ours.people)]
     return repr((set_on_it, timeline.frame_range(strip), strip.type))
+
+
+def _values(group: bpy.types.PropertyGroup) -> list[str]:
+    return [str(getattr(group, name)) for name in group.bl_rna.properties.keys()]  # noqa: SIM118
 
 
 def _look_soon(scene: str, strip: str) -> None:

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import (
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
 
 from . import timeline, wire
+from .person import HIDDEN, WanAnimatePerson
 
 STANDARD = wire.Settings()
-HIDDEN = {"HIDDEN"}
-
-
-def _is_armature(_: bpy.types.PropertyGroup, thing: bpy.types.Object) -> bool:
-    return thing.type == "ARMATURE"
 
 
 def _is_camera(_: bpy.types.PropertyGroup, thing: bpy.types.Object) -> bool:
     return thing.type == "CAMERA"
 
 
-def _strips(_: bpy.types.PropertyGroup, context: bpy.types.Context, text: str) -> list[str]:
-    """Names for the matte's search field."""
-    editor = timeline.sequencer_scene(context).sequence_editor
-    names = [strip.name for strip in timeline.strips_all(editor)] if editor else []
-    return [name for name in names if text.lower() in name.lower()]
-
-
 class WanAnimateStrip(bpy.types.PropertyGroup):
-    # Pointers to objects, masks, images and scenes inside a strip follow save, load, rename and removal, and count as
-    # users, in Blender 4.2, 4.5 and 5.2 alike (tests/blender/test_addon.py). Strips cannot be pointed to, so the
-    # matte's is a name.
-
     uid: StringProperty(options=HIDDEN)
     parent: StringProperty(options=HIDDEN)
     """The uid of the strip that this one was copied or split from, or that its take was made from."""
@@ -38,6 +30,11 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
     """Scene and name of the strip when it got its uid: what a copy does not share."""
     take: StringProperty(options=HIDDEN)
     """Which take an imported strip shows."""
+
+    people: CollectionProperty(type=WanAnimatePerson)
+    """Back to front. Empty until a strip is looked at for the first time."""
+    active_person: IntProperty(options=HIDDEN)
+    """Which one the panel shows."""
 
     shot: StringProperty(
         name="Shot",
@@ -51,46 +48,6 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
             ("animate", "Animate", "Move the character in front of its own background"),
         ),
     )
-    rig: PointerProperty(
-        type=bpy.types.Object,
-        poll=_is_armature,
-        name="Rig",
-        description="Armature whose pose the character takes in every frame",
-    )
-    character: PointerProperty(
-        type=bpy.types.Image,
-        name="Character",
-        description="Picture of the character: whole figure, seen from the front, on a quiet background",
-    )
-    matte: EnumProperty(
-        name="Matte",
-        description="Where the person to be replaced is, in every frame",
-        items=(
-            ("RIG", "Rig", "Render the meshes that follow the rig"),
-            ("COLLECTION", "Collection", "Render the meshes of a collection"),
-            ("MASK", "Mask", "Use a mask that was drawn in the clip or image editor"),
-            ("STRIP", "Strip", "Use the brightness of another strip: white is the person"),
-        ),
-    )
-    matte_collection: PointerProperty(
-        type=bpy.types.Collection, name="Collection", description="Its meshes cover the person to be replaced"
-    )
-    matte_mask: PointerProperty(
-        type=bpy.types.Mask, name="Mask", description="Mask that covers the person to be replaced"
-    )
-    matte_strip: StringProperty(
-        name="Strip", description="Strip of the same scene that is white where the person is", search=_strips
-    )
-    face: EnumProperty(
-        name="Expression",
-        description="Where the character's expression comes from",
-        items=(
-            ("rig", "Rig", "Render the rig's face in every frame"),
-            ("plate", "Plate", "Take the face of the person in the plate"),
-            ("none", "None", "Leave the expression to the model"),
-        ),
-    )
-
     raster: EnumProperty(
         name="Pixels",
         description="Which pixels are rendered",
@@ -105,26 +62,6 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
         default=8,
         min=0,
         soft_max=48,
-    )
-    rig_scene: PointerProperty(
-        type=bpy.types.Scene,
-        name="3D Scene",
-        description="Scene of the rig and its camera. Empty: the first one that the rig is in",
-    )
-    rig_time: EnumProperty(
-        name="Rig Follows",
-        description="What the rig's animation belongs to",
-        items=(
-            ("source", "Footage", "The rig's frames are the footage's: moving or trimming the strip changes nothing"),
-            ("timeline", "Timeline", "The rig's frames are those of the edit"),
-        ),
-    )
-    use_rig_start: BoolProperty(
-        name="Own First Frame",
-        description="Set the rig's frame of the footage's first one. Off: the first frame of its scene",
-    )
-    rig_start: FloatProperty(
-        name="First Frame", description="The rig's frame at which the footage's first one lies", default=1.0
     )
     camera: PointerProperty(
         type=bpy.types.Object,
@@ -212,6 +149,18 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
     )
     prompt: StringProperty(name="Prompt", description="What is seen, in words. Empty: what the model was trained with")
 
+    @property
+    def person(self) -> WanAnimatePerson | None:
+        """The one that the panel shows; None until the first one was added, which drawing code must not do."""
+        return self.people[min(self.active_person, len(self.people) - 1)] if len(self.people) else None
+
+    def add_person(self) -> WanAnimatePerson:
+        """Add one in front of all others, let the panel show it, and return it."""
+        person = self.people.add()
+        person.name = _free_name(self.people.keys())
+        self.active_person = len(self.people) - 1
+        return person
+
     def settings(self) -> wire.Settings:
         """How to render. Raises `wire.BadInput` for numbers that no model can take."""
         return wire.Settings(
@@ -229,6 +178,13 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
             area=self.area or None,
             prompt=self.prompt or None,
         )
+
+
+def _free_name(taken: list[str]) -> str:
+    number = 1
+    while (name := f"Person {number}") in taken:
+        number += 1
+    return name
 
 
 def _loras(text: str) -> tuple[wire.LoraUse, ...]:

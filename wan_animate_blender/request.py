@@ -2,43 +2,92 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import bpy
 
 from . import export, identity, matte, timeline
-from .wire import FaceSource, Mode, RasterKind
+from .person import WanAnimatePerson
+from .wire import BadInput, FaceSource, Mode, RasterKind
 
 
-def prepare(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> export.Request:
-    """Give `strip` its identity and its shot's name, and return what to export. Raises `BadInput` for its settings."""
+def prepare(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> list[export.Request]:
+    """Give `strip` its identity, and it and its people the names of their shots; what to export, back to front.
+
+    Raises `BadInput` for its settings.
+    """
     identity.mark(scene, strip)
-    strip.wan_animate.shot = strip.wan_animate.shot or _free_name(root)
-    return request(scene, strip, root)
+    ours = strip.wan_animate
+    if not len(ours.people):
+        ours.add_person()
+    ours.shot = ours.shot or _free_name(root)
+    for person, name in zip(ours.people, _names(ours.people, ours.shot), strict=True):
+        person.shot = name
+    return requests(scene, strip, root)
+
+
+def requests(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> list[export.Request]:
+    """What to export below `root` for each person, back to front, without changing anything.
+
+    Raises `BadInput` for settings that no model takes.
+    """
+    ours = strip.wan_animate
+    names = _names(ours.people, ours.shot or _free_name(root))
+    return [_request(scene, strip, root, *one) for one in zip(ours.people, names, strict=True)]
 
 
 def request(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> export.Request:
-    """What to export below `root`, without changing anything. Raises `BadInput` for settings that no model takes."""
+    """What to export for the active person. Raises `BadInput` like `requests`, and while there is nobody."""
+    found = requests(scene, strip, root)
+    if not found:
+        raise BadInput(f"the strip {strip.name!r} has no person yet; open the panel Wan Animate on it")
+    return found[min(strip.wan_animate.active_person, len(found) - 1)]
+
+
+def _request(
+    scene: bpy.types.Scene, strip: timeline.Strip, root: Path, person: WanAnimatePerson, name: str
+) -> export.Request:  # fmt: skip
     ours = strip.wan_animate
     return export.Request(
         scene=scene,
         strip=strip,
         root=root,
-        name=ours.shot or _free_name(root),
+        name=name,
         uid=ours.uid,
         mode=Mode(ours.mode),
         raster=RasterKind(ours.raster),
         handles=ours.handles,
-        rig=ours.rig,
-        rig_scene=ours.rig_scene or _scene_of(ours.rig),
-        rig_time=export.RigTime(ours.rig_time),
-        rig_start=ours.rig_start if ours.use_rig_start else None,
+        rig=person.rig,
+        rig_scene=person.rig_scene or _scene_of(person.rig),
+        rig_time=export.RigTime(person.rig_time),
+        rig_start=person.rig_start if person.use_rig_start else None,
         camera=ours.camera,
-        character=_picture(ours.character),
-        matte=_matte(scene, strip),
-        face=FaceSource(ours.face),
+        character=_picture(person.character),
+        matte=_matte(scene, person),
+        face=FaceSource(person.face),
         settings=ours.settings(),
     )
+
+
+def _names(people: Iterable[WanAnimatePerson], shot: str) -> list[str]:
+    """Names of the people's shots: the one that a person has already, else `shot`, else `shot` with the person's name.
+
+    They stay with the person whatever becomes of the order, so that everybody's takes are found again.
+    """
+    people = list(people)
+    kept = [person.shot if person.shot == shot or person.shot.startswith(f"{shot}_") else "" for person in people]
+    names: list[str] = []
+    for person, old in zip(people, kept, strict=True):
+        wanted = (shot, *(f"{shot}_{_plain(person.name)}{end}" for end in ("", *range(2, len(people) + 2))))
+        names.append(old if old and old not in names else next(name for name in wanted if name not in (*kept, *names)))
+    return names
+
+
+def _plain(name: str) -> str:
+    """What of a person's name may be in a folder's."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:32] or "person"
 
 
 def _free_name(root: Path) -> str:
@@ -58,16 +107,15 @@ def _picture(image: bpy.types.Image | None) -> Path | None:
     return Path(bpy.path.abspath(image.filepath, library=image.library)) if image else None
 
 
-def _matte(scene: bpy.types.Scene, strip: timeline.Strip) -> matte.Matte | None:
+def _matte(scene: bpy.types.Scene, person: WanAnimatePerson) -> matte.Matte | None:
     """None while the thing that the matte is to come from is not chosen."""
-    ours = strip.wan_animate
-    match ours.matte:
+    match person.matte:
         case "RIG":
             return matte.FromRig()
-        case "COLLECTION" if ours.matte_collection:
-            return matte.FromCollection(ours.matte_collection)
-        case "MASK" if ours.matte_mask:
-            return matte.FromMask(ours.matte_mask)
-        case "STRIP" if found := timeline.path(scene.sequence_editor, ours.matte_strip):
+        case "COLLECTION" if person.matte_collection:
+            return matte.FromCollection(person.matte_collection)
+        case "MASK" if person.matte_mask:
+            return matte.FromMask(person.matte_mask)
+        case "STRIP" if found := timeline.path(scene.sequence_editor, person.matte_strip):
             return matte.FromStrip(found[-1])
     return None

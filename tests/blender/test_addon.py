@@ -40,8 +40,9 @@ def plate(
     for one in (strip, matte):
         timeline.set_frame_range(one, 12, 17)
     ours = strip.wan_animate
-    ours.rig, ours.matte, ours.matte_strip, ours.face = metarig, "STRIP", "matte", "none"
-    ours.character = bpy.data.images.load(str(write_png(tmp_path / "hero.png", noise(99, 40, 60))))
+    person = ours.add_person()
+    person.rig, person.matte, person.matte_strip, person.face = metarig, "STRIP", "matte", "none"
+    person.character = bpy.data.images.load(str(write_png(tmp_path / "hero.png", noise(99, 40, 60))))
     ours.handles, ours.steps, ours.segment, ours.area = 0, 1, 9, 80 * 48
     edit.sequence_editor.active_strip = strip
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
@@ -75,27 +76,83 @@ def until_done(ticket: str, seconds: float = 60.0) -> list[float]:
 # --- settings -------------------------------------------------------------------------------------
 
 
-def test_what_is_set_on_a_strip_survives_save_and_load(edit: Any, film: Callable[..., Any], tmp_path: Path) -> None:
-    ours = film().wan_animate
-    ours.rig = bpy.data.objects.new("rig", bpy.data.armatures.new("rig"))
-    ours.matte_mask, ours.character = bpy.data.masks.new("outline"), bpy.data.images.new("hero", 8, 8)
-    ours.rig_scene, ours.matte_collection = bpy.data.scenes.new("set"), bpy.data.collections.new("people")
+def crowd(strip: Any) -> Any:
+    """Two people on `strip`, Ben before Anna, who points to everything that can be pointed to."""
+    ours = strip.wan_animate
+    for name in ("Anna", "Ben"):
+        ours.add_person().name = name
+    anna = ours.people["Anna"]
+    anna.rig = bpy.data.objects.new("rig", bpy.data.armatures.new("rig"))
+    anna.matte_mask, anna.character = bpy.data.masks.new("outline"), bpy.data.images.new("hero", 8, 8)
+    anna.rig_scene, anna.matte_collection = bpy.data.scenes.new("set"), bpy.data.collections.new("people")
+    ours.people["Ben"].rig = anna.rig
     ours.mode, ours.steps, ours.prompt = "animate", 7, "a dancer"
+    return ours
+
+
+def told(strip: Any) -> list[Any]:
+    """What `strip` says of itself and its people, things by their names."""
+    ours = strip.wan_animate
+    said: list[Any] = [(ours.mode, ours.steps, ours.prompt, ours.active_person)]
+    for person in ours.people:
+        things = person.rig, person.matte_mask, person.character, person.rig_scene, person.matte_collection
+        said.append((person.name, [thing and thing.name for thing in things]))
+    return said
+
+
+CROWD = [
+    ("animate", 7, "a dancer", 1),
+    ("Anna", ["rig", "outline", "hero", "set", "people"]),
+    ("Ben", ["rig", None, None, None, None]),
+]
+
+
+def strip_now(name: str = "plate") -> Any:
+    """The strip as Blender has it after loading or undoing: what was known of it before is no longer there."""
+    return timeline.strips(bpy.data.scenes["Scene"].sequence_editor)[name]
+
+
+def test_what_is_set_on_a_strip_survives_save_and_load(film: Callable[..., Any], tmp_path: Path) -> None:
+    crowd(film())
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "edit.blend"))
-    ours = timeline.strips(bpy.data.scenes["Scene"].sequence_editor)["plate"].wan_animate
-    kept = ours.rig, ours.matte_mask, ours.character, ours.rig_scene, ours.matte_collection
-    assert [thing.name for thing in kept] == ["rig", "outline", "hero", "set", "people"]
-    assert (ours.mode, ours.steps, ours.prompt) == ("animate", 7, "a dancer")
+    assert told(strip_now()) == CROWD
+
+
+def test_people_can_be_undone_and_redone(film: Callable[..., Any]) -> None:
+    ours = crowd(film())
+    bpy.ops.ed.undo_push(message="two people")
+    ours.people.remove(0)
+    ours.people[0].rig, ours.active_person = None, 0
+    bpy.ops.ed.undo_push(message="one of them")
+    after = told(strip_now())
+    assert after == [("animate", 7, "a dancer", 0), ("Ben", [None] * 5)]
+    bpy.ops.ed.undo()
+    assert told(strip_now()) == CROWD
+    bpy.ops.ed.redo()
+    assert told(strip_now()) == after
+
+
+@pytest.mark.parametrize("copied", ["scene", "split"])
+def test_a_copy_of_a_strip_has_people_of_its_own(edit: Any, film: Callable[..., Any], copied: str) -> None:
+    strip = film()
+    rig = crowd(strip).people["Anna"].rig
+    before = rig.users
+    copy = timeline.strips(edit.copy().sequence_editor)["plate"] if copied == "scene" else strip.split(15, "SOFT")
+    assert told(copy) == told(strip) == CROWD
+    assert rig.users == before + 2
+    copy.wan_animate.people.remove(0)
+    copy.wan_animate.people[0].rig = None
+    assert told(strip) == CROWD
+    assert rig.users == before
 
 
 def test_what_a_strip_points_to_may_be_renamed_and_removed(film: Callable[..., Any]) -> None:
-    ours = film().wan_animate
-    ours.matte_mask = bpy.data.masks.new("outline")
+    anna = crowd(film()).people["Anna"]
     bpy.data.masks["outline"].name = "actor"
-    assert ours.matte_mask.name == "actor"
+    assert anna.matte_mask.name == "actor"
     bpy.data.masks.remove(bpy.data.masks["actor"])
-    assert ours.matte_mask is None
+    assert anna.matte_mask is None
 
 
 def test_nothing_set_is_what_the_model_was_released_with(film: Callable[..., Any]) -> None:
@@ -128,7 +185,7 @@ def test_the_rig_is_looked_for_in_the_scene_that_it_is_in(edit: Any, plate: Any,
     stage = bpy.data.scenes.new("stage")
     rig = bpy.data.objects.new("rig", bpy.data.armatures.new("rig"))
     stage.collection.objects.link(rig)
-    plate.wan_animate.rig = rig
+    plate.wan_animate.person.rig = rig
     assert request(edit, plate, tmp_path).rig_scene == stage
 
 
@@ -173,6 +230,7 @@ def test_shots_are_numbered_around_what_is_there(edit: Any, film: Callable[..., 
     first, second = film(), film("other", channel=2)
     first.wan_animate.shot = "SH010"
     (tmp_path / "SH020").mkdir()
+    second.wan_animate.add_person()
     assert request(edit, second, tmp_path).name == "SH030"
 
 
@@ -197,10 +255,10 @@ def test_a_take_is_not_generated_again(edit: Any, plate: Any, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("change", "about", "sentence"), [
-    (lambda ours: setattr(ours, "rig", None), "rig", "no rig is chosen"),
-    (lambda ours: setattr(ours, "character", None), "character", "no picture of the character is chosen"),
-    (lambda ours: setattr(ours, "matte_strip", "gone"), "matte", "no matte is chosen"),
-    (lambda ours: setattr(ours, "matte", "MASK"), "matte", "no matte is chosen"),
+    (lambda ours: setattr(ours.person, "rig", None), "rig", "no rig is chosen"),
+    (lambda ours: setattr(ours.person, "character", None), "character", "no picture of the character is chosen"),
+    (lambda ours: setattr(ours.person, "matte_strip", "gone"), "matte", "no matte is chosen"),
+    (lambda ours: setattr(ours.person, "matte", "MASK"), "matte", "no matte is chosen"),
     (lambda ours: setattr(ours, "shot", "SH 10"), "shot", "shot name is SH 10"),
 ])  # fmt: skip
 def test_each_problem_stands_beside_its_field(plate: Any, change: Any, about: str, sentence: str) -> None:
@@ -215,7 +273,7 @@ def test_a_character_that_is_no_picture_is_said_to_be_so(plate: Any, tmp_path: P
 
 
 def test_animate_needs_no_matte(plate: Any) -> None:
-    plate.wan_animate.mode, plate.wan_animate.matte = "animate", "MASK"
+    plate.wan_animate.mode, plate.wan_animate.person.matte = "animate", "MASK"
     assert preflight.why_not(bpy.context) == ""
 
 
@@ -289,18 +347,22 @@ def test_the_panel_shows_what_has_to_be_chosen_and_then_generate(plate: Any) -> 
 
 
 def test_a_sentence_stands_under_the_field_that_it_is_about(plate: Any) -> None:
-    plate.wan_animate.rig = None
+    plate.wan_animate.person.rig = None
     drawn = draw(panels.WAN_ANIMATE_PT_strip)
     assert "no rig is chosen" in drawn[drawn.index("rig") + 1]
 
 
+NOT_SET = ("rna_type", "name", "people")
+
+
 def test_every_setting_can_be_reached_and_has_a_tooltip(plate: Any) -> None:
-    plate.wan_animate.use_rig_start = True
+    plate.wan_animate.person.use_rig_start = True
     drawn = set(draw(panels.WAN_ANIMATE_PT_advanced))
     for matte in ("COLLECTION", "MASK", "STRIP"):
-        plate.wan_animate.matte = matte
+        plate.wan_animate.person.matte = matte
         drawn |= set(draw(panels.WAN_ANIMATE_PT_strip))
-    settings = [p for p in plate.wan_animate.bl_rna.properties if p.identifier not in ("rna_type", "name")]
+    groups = plate.wan_animate, plate.wan_animate.person
+    settings = [p for group in groups for p in group.bl_rna.properties if p.identifier not in NOT_SET]
     visible = [p for p in settings if not p.is_hidden]
     assert {p.identifier for p in visible} <= drawn
     assert all(p.description for p in visible)
@@ -452,7 +514,7 @@ def test_cancel_ends_the_background_blender_and_leaves_nothing(
     plate: Any, served: Served, background: Path, tmp_path: Path
 ) -> None:
     use(served)
-    plate.wan_animate.face = "rig"  # rendered after the plate, which gives the time to cancel
+    plate.wan_animate.person.face = "rig"  # rendered after the plate, which gives the time to cancel
     bpy.ops.wan_animate.generate()
     exports = tmp_path / "wan_animate" / "SH010"
     deadline = time.monotonic() + 30

@@ -38,8 +38,9 @@ def plate(
     for one in timeline.strips(edit.sequence_editor):
         timeline.set_frame_range(one, 12, 17)
     ours = strip.wan_animate
-    ours.rig, ours.matte, ours.matte_strip, ours.face = metarig, "STRIP", "matte", "none"
-    ours.character = bpy.data.images.load(str(write_png(tmp_path / "hero.png", noise(99, 40, 60))))
+    person = ours.add_person()
+    person.rig, person.matte, person.matte_strip, person.face = metarig, "STRIP", "matte", "none"
+    person.character = bpy.data.images.load(str(write_png(tmp_path / "hero.png", noise(99, 40, 60))))
     ours.handles, ours.steps, ours.segment, ours.area = 2, 2, 9, 80 * 48
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
     return strip
@@ -124,7 +125,7 @@ def test_a_signal_ends_an_export_and_nothing_of_it_stays(
             time.sleep(0.001)
         os.kill(os.getpid(), number)
 
-    plate.wan_animate.face = "rig"  # rendered after the plate
+    plate.wan_animate.person.face = "rig"  # rendered after the plate
     threading.Thread(target=send, daemon=True).start()
     assert main(["export", "--strip", "plate"]) == code
     assert list(shot.iterdir()) == []
@@ -177,7 +178,7 @@ def test_with_json_the_problem_is_said_there_too(plate: Any, capsys: Any) -> Non
 
 
 def test_a_strip_without_rig_is_refused(plate: Any, capsys: Any, tmp_path: Path) -> None:
-    plate.wan_animate.rig = None
+    plate.wan_animate.person.rig = None
     assert main(["export", "--strip", "plate"]) == ExitCode.BAD_INPUT
     assert "no rig is chosen" in capsys.readouterr().err
     assert not (tmp_path / "wan_animate").exists()

@@ -45,9 +45,10 @@ def ask(strip: Any, *, mode: str, rig: Any, rig_scene: Any, character: Any, matt
     """Fill in the panel: `matte` is a strip or a mask."""
     wish = strip.wan_animate
     wish.shot, wish.mode, wish.handles = "SH010", mode, HANDLES
-    wish.rig, wish.rig_scene, wish.character = rig, rig_scene, character
-    wish.face = "rig"
+    person = wish.add_person()
+    person.rig, person.rig_scene, person.character = rig, rig_scene, character
+    person.face = "rig"
     if hasattr(matte, "layers"):
-        wish.matte, wish.matte_mask = "MASK", matte
+        person.matte, person.matte_mask = "MASK", matte
     else:
-        wish.matte, wish.matte_strip = "STRIP", matte.name
+        person.matte, person.matte_strip = "STRIP", matte.name
