@@ -24,6 +24,7 @@ from .wire import (
     WIRE_VERSION,
     BadInput,
     ErrorReply,
+    Faces,
     FileEntry,
     Job,
     Message,
@@ -33,6 +34,7 @@ from .wire import (
     Unavailable,
     WireError,
     claim_version,
+    file_entry,
     write_atomically,
 )
 
@@ -109,6 +111,13 @@ class Server:
             if isinstance(reply, ErrorReply) and set(reply.missing) & set(missed):
                 raise Unavailable(f"the server at {self.url} lost what was just uploaded; look into its log")
         return reply
+
+    def faces(self, picture: Path) -> Faces:
+        """The faces in a file, which is uploaded for that. Raises `BadInput` when the server cannot read it."""
+        entry = file_entry(picture)
+        for _ in self._put(picture, entry):
+            pass
+        return self._message(Faces, self._call("GET", f"/v1/blobs/{entry.sha256}/faces"))
 
     def job(self, job: str) -> Job:
         return self._message(Job, self._call("GET", f"/v1/jobs/{quote(job)}"))

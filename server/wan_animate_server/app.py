@@ -35,12 +35,14 @@ from wan_animate_blender.wire import (
     Take,
 )
 
+from . import faces
 from .blobs import Blobs, UploadError
 from .datafolder import DataFolder
 from .jobs import Jobs
 from .shot import check_layers
 from .take import PREVIEW_FILE, newest_take
 from .version import version
+from .video import read_character
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +187,19 @@ async def put_blob(sha256: Digest, request: Request, desk: AtDesk) -> JSONRespon
     finally:
         desk.uploading.discard(sha256)
     return JSONResponse({"received": received}, 201 if desk.blobs.has(sha256) else 202)
+
+
+@_guarded.get("/blobs/{sha256}/faces")
+def show_faces(sha256: Digest, desk: AtDesk) -> JSONResponse:
+    """The faces in an uploaded picture, so that a character can be looked at before anything is rendered with it."""
+    if not desk.blobs.has(sha256):
+        raise Refusal(404, "not-found", f"there is no blob {sha256} here; upload it first")
+    try:
+        picture = read_character(desk.blobs.path(sha256))
+    except BadInput as error:
+        sentence = "the file is no picture that can be read, or is cut short; choose a whole PNG or JPEG file"
+        raise Refusal(422, "bad-picture", sentence) from error
+    return JSONResponse(faces.find(picture).to_json())
 
 
 @_guarded.post("/jobs")

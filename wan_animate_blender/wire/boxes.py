@@ -1,12 +1,28 @@
-"""Where in a frame a face is cut out. Knows nothing of files."""
+"""Where faces are: in a still picture, and the cut-out of a frame. Knows nothing of files."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .messages import Message, expect
 
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole pixels; x1 and y1 are the first outside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faces(Message):
+    """The faces that a server found in a picture of `width`×`height` pixels."""
+
+    width: int
+    height: int
+    boxes: tuple[Box, ...]
+    """Largest first."""
+
+    def __post_init__(self) -> None:
+        expect(all(len(box) == 4 for box in self.boxes), "boxes", self.boxes, "four numbers for each face")
 
 
 def face_box(points: Sequence[Sequence[float]], width: int, height: int) -> Box | None:
