@@ -8,9 +8,9 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from footage import read_png
+from footage import read_png, write_png
 
-from wan_animate_blender import face, pose, stills
+from wan_animate_blender import face, pose, stills, timeline
 from wan_animate_blender.wire import FACE_KEYPOINTS, BadInput, FrameRow, face_box
 
 WIDTH, HEIGHT = 320, 192
@@ -145,3 +145,77 @@ def test_a_rig_without_a_body_has_no_face_to_render(view: pose.View) -> None:
     bpy.data.objects["head"].hide_render = True
     with pytest.raises(BadInput, match="the rig 'metarig' carries nothing that is rendered, so its face cannot be"):
         face.check(view)
+
+
+def test_the_scenes_own_engine_renders_the_face_by_choice(view: pose.View, tmp_path: Path) -> None:
+    view.scene.render.engine = "CYCLES"
+    view.scene.cycles.samples = 1
+    box, table = np.array([[130.0, 40, 190, 160]]), [FrameRow(shot=1001, timeline=1, source=0, rig=1)]
+    (quick,) = face.write(view, box, table, tmp_path / "quick")
+    (own,) = face.write(view, box, table, tmp_path / "own", face.Engine.SCENE)
+    quick_pixels, own_pixels = read_png(quick).astype(int), read_png(own).astype(int)
+    assert own_pixels.shape == (512, 512, 3)
+    assert (np.abs(quick_pixels - own_pixels).max(axis=2) > 24).mean() < 0.03  # edges have fewer rays
+    assert (quick_pixels != own_pixels).any()
+
+
+# --- from elsewhere -----------------------------------------------------------------------------------
+
+
+def rows(first: int, count: int) -> list[FrameRow]:
+    return [FrameRow(shot=1001 + i, timeline=first + i, source=i, rig=1) for i in range(count)]
+
+
+def halves(frame: int) -> np.ndarray:
+    """Black and white halves of a wide picture between blue bars, and a red bar that says which frame it is."""
+    picture = np.zeros((48, 80, 3), np.uint8)
+    picture[:, :16] = picture[:, 64:] = 0, 0, 255
+    picture[:, 40:64] = 255
+    picture[:4, 16 : 16 + 4 * (frame + 1)] = 255, 0, 0
+    return picture
+
+
+def test_a_performance_strip_gives_its_middle_square(
+    edit: bpy.types.Scene, film: Callable[..., timeline.Strip], tmp_path: Path
+) -> None:
+    strip = film("actor", halves, 4, first=5)
+    face.check_strip(strip, strip)
+    files = list(face.write_strip(edit, strip, rows(6, 2), tmp_path / "face"))
+    assert [file.name for file in files] == ["1001.png", "1002.png"]
+    for number, file in enumerate(files, start=1):
+        picture = read_png(file)
+        assert picture.shape == (512, 512, 3)
+        assert (picture[100:, :240] == 0).all()
+        assert (picture[100:, 272:] == 255).all()
+        red = (picture[10] == [255, 0, 0]).all(axis=1).sum()
+        assert red == pytest.approx((number + 1) * 4 * 512 / 48, abs=12)
+
+
+def test_a_performance_that_ends_before_the_plate_is_refused(
+    edit: bpy.types.Scene, film: Callable[..., timeline.Strip]
+) -> None:
+    plate, performance = film("plate", halves, 6), film("actor", halves, 4)
+    with pytest.raises(BadInput, match="the performance 'actor' covers frames"):
+        face.check_strip(performance, plate)
+    with pytest.raises(BadInput, match="no strip with the performance"):
+        face.check_strip(None, plate)
+
+
+def test_a_still_expression_is_the_same_picture_in_every_frame(tmp_path: Path) -> None:
+    image = bpy.data.images.load(str(write_png(tmp_path / "smile.png", halves(0))))
+    face.check_still(image)
+    files = list(face.write_still(image, rows(1, 3), tmp_path / "face"))
+    assert [file.name for file in files] == ["1001.png", "1002.png", "1003.png"]
+    assert len({file.read_bytes() for file in files}) == 1
+    picture = read_png(files[0])
+    assert picture.shape == (512, 512, 3)
+    assert (picture[100:, 272:] == 255).all()
+    assert [each.name for each in bpy.data.images] == ["smile.png"]
+
+
+def test_an_expression_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    image = bpy.data.images.load(str(write_png(tmp_path / "smile.png", halves(0))))
+    (tmp_path / "smile.png").unlink()
+    for given in (None, image):
+        with pytest.raises(BadInput, match="expression"):
+            face.check_still(given)
