@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from . import rigs
+from . import armature, retarget, rigs
 from .rigs import anatomy
 from .wire import BadInput
 
@@ -29,6 +29,10 @@ class View:
     width: int
     height: int
     """Of the plate. The camera frames it as if these were the scene's own resolution."""
+    fit: rigs.Fit | None = None
+    """Where the keypoints are on the rig's bones; None is the map that fits best."""
+    retarget: retarget.Retarget | None = None
+    """How the character is built, where not as the rig is."""
 
 
 def check(view: View) -> None:
@@ -41,7 +45,7 @@ def check(view: View) -> None:
     for each in scene.view_layers:
         each.update()  # else what a script has just linked is in none
     layer(view)
-    rigs.choose(rig.name, rig.data.bones.keys())
+    fit(view)
     cameras = {marker.camera for marker in scene.timeline_markers if marker.camera} | {scene.camera}
     if view.camera is None and cameras == {None}:
         raise BadInput(f"the scene {scene.name!r} has no camera; add the one that filmed the plate, or choose it")
@@ -55,13 +59,9 @@ def _check_camera(camera: bpy.types.Object) -> None:
         raise BadInput(f"{camera.name!r} is a {kind}, expected a perspective or orthographic camera; choose another")
 
 
-def bind(rig: bpy.types.Object) -> anatomy.Binding:
-    """Attach the keypoints to the bones of `rig`, by the map that fits best."""
-    bones = rig.data.bones
-    fit = rigs.choose(rig.name, bones.keys())
-    names = {spot.bone for spot in fit.spots.values()}
-    rest = {name: anatomy.Bone(np.array(bones[name].matrix_local), bones[name].length) for name in names}
-    return anatomy.bind(fit, rest)
+def fit(view: View) -> rigs.Fit:
+    """Where the keypoints are on the rig's bones. Raises `BadInput` when limbs are nowhere."""
+    return view.fit or armature.fit(view.rig)
 
 
 @contextlib.contextmanager
@@ -132,7 +132,7 @@ def keypoints(view: View, times: Sequence[float]) -> Iterator[np.ndarray]:
 
     Outside the plate the confidence is 0 and the coordinates stay; behind the camera they are NaN.
     """
-    binding = bind(view.rig)
+    binding = armature.bind(view.rig, fit(view))
     with time_kept(view.scene):
         for time in times:
             set_time(view.scene, time)
@@ -140,16 +140,26 @@ def keypoints(view: View, times: Sequence[float]) -> Iterator[np.ndarray]:
 
 
 def _see(view: View, binding: anatomy.Binding) -> np.ndarray:
-    graph = depsgraph(view)
-    rig = view.rig.evaluated_get(graph)
-    bones = np.array([rig.pose.bones[name].matrix for name in binding.bones])
-    world = np.array(rig.matrix_world) @ bones[binding.index]
-    points = np.einsum("kij,kj->ki", world, binding.local)
-    x, y, depth = project(view, camera_now(view), points).T
+    x, y, depth = project(view, camera_now(view), _places(view, binding)).T
+    if view.retarget:
+        x, y = x + view.retarget.x * view.height, y - view.retarget.y * view.height
     seen = (x >= 0) & (x <= view.width) & (y >= 0) & (y <= view.height) & (depth > 0)
     result = np.stack([x, y, np.where(seen, binding.confidence, 0.0)], axis=1)
     result[~(depth > 0), :2] = np.nan
     return result.astype(np.float32)
+
+
+def _places(view: View, binding: anatomy.Binding) -> np.ndarray:
+    """The keypoints in the world at the scene's current time, on the character's build: [133, 4]."""
+    rig = view.rig.evaluated_get(depsgraph(view))
+    bones = np.array([rig.pose.bones[name].matrix for name in binding.bones])
+    world = np.array(rig.matrix_world)
+    points = np.einsum("kij,kj->ki", world @ bones[binding.index], binding.local)
+    if view.retarget:
+        floor = binding.floor @ world[:3, :3].T
+        floor = np.stack([floor[0] + world[:3, 3], floor[1] / np.linalg.norm(floor[1])])
+        points[:, :3] = retarget.apply(points[:, :3], view.retarget, floor)
+    return points
 
 
 def project(view: View, camera: bpy.types.Object, points: np.ndarray) -> np.ndarray:

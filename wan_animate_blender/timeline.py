@@ -48,6 +48,15 @@ def sequencer_scene(context: bpy.types.Context) -> bpy.types.Scene:
     return getattr(context, "sequencer_scene", None) or context.scene
 
 
+def registered(thing: Any, name: str) -> Any:
+    """What an add-on registered as `name` on a datablock or a bone, be it installed or not; None when there is nothing.
+
+    5.0 keeps it apart from the properties that people add.
+    """
+    held = thing.bl_system_properties_get() if hasattr(thing, "bl_system_properties_get") else thing
+    return held.get(name) if held is not None else None
+
+
 def frame_range(strip: Strip) -> tuple[int, int]:
     """First frame of a strip on the timeline, and the first one after it."""
     if hasattr(strip, "left_handle"):

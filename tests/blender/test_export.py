@@ -201,8 +201,8 @@ def test_a_missing_rig_is_refused(request_: Request) -> None:
 
 
 def test_a_rig_that_no_map_fits_is_refused(request_: Request) -> None:
-    request_.rig.data.bones["shin.L"].name = "crus.L"
-    assert refusal(request_).startswith("no bone map fits the rig 'metarig': the best guess, Rigify, finds 11 of 12")
+    request_.rig.data = bpy.data.armatures.new("bare")
+    assert refusal(request_).startswith("no bone map fits the rig 'metarig': the best one, guessed, finds 0 of 12")
 
 
 def test_a_missing_camera_is_refused(request_: Request) -> None:

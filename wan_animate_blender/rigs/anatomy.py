@@ -14,12 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import LIMBS, ORDER, SIDES, Fit, Spot, mirror_image
-
-Array = NDArray[np.float64]
-
-SAME = {"hand": "wrist", "bigtoe": "toe", "smalltoe": "toe"}
-"""Keypoints at a point of another name: rigs have one row of toes, in whose middle both toe points lie."""
+from .bonemap import Fit, Spot
+from .points import FINGERS, LIMBS, ORDER, SIDES, mirror_image, other_name
+from .rig import Array, Bone
 
 # Derived points are as sure as the head bone they hang on, but not where on the head they are. Body points stay
 # above the 0.5 from which the model's skeleton is drawn, face points, which nobody draws, do not.
@@ -31,16 +28,12 @@ HEEL = 0.16, 0.45
 """How far a heel lies behind and below the ankle, in lengths of the foot from ankle to toe (Rigify's metarig)."""
 
 
-@dataclass(frozen=True)
-class Bone:
-    """A bone at rest: 4×4 matrix in the rig's space, and length (y is along the bone)."""
-
-    matrix: Array
-    length: float
-
-    def at(self, along: float) -> Array:
-        place: Array = (self.matrix @ [0.0, along * self.length, 0.0, 1.0])[:3]
-        return place
+TIPS = ("toe", *(f"{finger}3" for finger in FINGERS))
+"""Points at the end of a chain."""
+FEET = "ankle", "heel", "toe", "bigtoe", "smalltoe"
+SIDEWAYS = 0.5
+"""Cosine of the angle by which a finger's or toe's last bone may turn off from the one before. Importers of FBX and
+glTF let bones without children point anywhere; such a tip is put where the chain goes on."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +47,8 @@ class Binding:
     """[133, 4]: place in its bone's own space, homogeneous."""
     confidence: Array
     """[133], 0–1."""
+    floor: Array
+    """[2, 3] in the rig's space: a point of the floor that it stands on at rest, and the unit vector up from there."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +59,11 @@ class _Place:
 
 
 def bind(fit: Fit, rest: Mapping[str, Bone]) -> Binding:
-    """Attach the 133 keypoints to the bones of a rig whose `rest` has all bones that `fit` names."""
-    places = {point: _Place(s.bone, rest[s.bone].at(s.along)) for point, s in fit.spots.items()}
+    """Attach the 133 keypoints to the bones of a rig. `rest` has all bones that `fit` names, and their parents."""
+    places = {point: _place(point, s, rest) for point, s in fit.spots.items()}
     for point, place in _derived(fit.spots, rest, places):
         places.setdefault(point, place)
-    row = [places.get(_named(point)) for point in ORDER]
+    row = [places.get(point) or places.get(other_name(point)) for point in ORDER]
     bones = tuple(dict.fromkeys(place.bone for place in row if place))
     inverse = {name: np.linalg.inv(rest[name].matrix) for name in bones}
     local = [inverse[p.bone] @ [*p.position, 1.0] if p else np.full(4, np.nan) for p in row]
@@ -76,13 +71,35 @@ def bind(fit: Fit, rest: Mapping[str, Bone]) -> Binding:
         bones=bones,
         index=np.array([bones.index(p.bone) if p else 0 for p in row], dtype=np.intp),
         local=np.array(local),
-        confidence=np.array([p.confidence if p else 0.0 for p in row]),
+        confidence=np.array([p.confidence if p and np.isfinite(p.position).all() else 0.0 for p in row]),
+        floor=_floor(places),
     )
 
 
-def _named(point: str) -> str:
-    part, _, side = point.partition(".")
-    return f"{SAME[part]}.{side}" if part in SAME else point
+def at_rest(binding: Binding, rest: Mapping[str, Bone]) -> Array:
+    """The keypoints [133, 3] of the rig at rest, in its own space."""
+    matrices = np.array([rest[name].matrix for name in binding.bones])
+    points: Array = np.einsum("kij,kj->ki", matrices[binding.index], binding.local)[:, :3]
+    return points
+
+
+def _place(point: str, spot: Spot, rest: Mapping[str, Bone]) -> _Place:
+    bone = rest[spot.bone]
+    before = rest.get(bone.parent)
+    if spot.along == 1.0 and before and point.partition(".")[0] in TIPS:
+        way, on = bone.at(0) - before.at(0), bone.at(1) - bone.at(0)
+        if way @ on < SIDEWAYS * np.linalg.norm(way) * np.linalg.norm(on):
+            return _Place(spot.bone, bone.at(0) + way, min(spot.sure, DERIVED))
+    return _Place(spot.bone, bone.at(spot.along), spot.sure)
+
+
+def _floor(places: Mapping[str, _Place]) -> Array:
+    """Below the hips, as far down as the lowest point of the feet."""
+    joints = {point: places[point].position for point in LIMBS}
+    _, up, _, _ = _axes(joints)
+    hips = (joints["hip.L"] + joints["hip.R"]) / 2
+    feet = [places[f"{part}.{s}"].position for part in FEET for s in SIDES if f"{part}.{s}" in places]
+    return np.array([hips + min((foot - hips) @ up for foot in feet) * up, up])
 
 
 def _derived(
@@ -92,7 +109,7 @@ def _derived(
     left, up, forward, trunk = _axes({point: places[point].position for point in LIMBS})
     for s in SIDES:
         ankle = places[f"ankle.{s}"]
-        if toe := places.get(f"toe.{s}"):
+        if toe := places.get(f"toe.{s}") or places.get(f"bigtoe.{s}"):
             foot = float(np.linalg.norm(toe.position - ankle.position))
             heel = ankle.position - foot * (HEEL[0] * forward + HEEL[1] * up)
             yield f"heel.{s}", _Place(ankle.bone, heel, DERIVED)
@@ -109,9 +126,10 @@ def _axes(joint: Mapping[str, Array]) -> tuple[Array, Array, Array, float]:
     """Unit vectors to the person's left, up and forward, and the length from hips to shoulders."""
     hips, shoulders = ((joint[f"{part}.L"] + joint[f"{part}.R"]) / 2 for part in ("hip", "shoulder"))
     left = joint["shoulder.L"] - joint["shoulder.R"]
-    left = left / np.linalg.norm(left)
-    up = (shoulders - hips) - ((shoulders - hips) @ left) * left
-    up = up / np.linalg.norm(up)
+    with np.errstate(invalid="ignore"):  # NaN, and so nowhere, when shoulders and hips were assigned to one line
+        left = left / np.linalg.norm(left)
+        up = (shoulders - hips) - ((shoulders - hips) @ left) * left
+        up = up / np.linalg.norm(up)
     return left, up, np.cross(left, up), float(np.linalg.norm(shoulders - hips))
 
 
