@@ -17,15 +17,13 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import plate, pose, stills, timeline
+from . import aim, plate, pose, stills, timeline
 from .wire import FACE_KEYPOINTS, FACE_SIZE, BadInput, FrameRow, RasterKind, face_box, frame_name
 
 SMOOTHING = 2
 """Frames before and after over which a box is averaged, so that the crop does not tremble."""
 SAMPLES = 4
 """Rays for each pixel: 1.3 seconds of one core; 16 take 4.8 and only smooth the shadows."""
-SENSOR = 36.0
-"""Millimetres; any would do, for the lens is set to go with it."""
 
 
 class Engine(enum.StrEnum):
@@ -103,7 +101,7 @@ def write(
             if np.isnan(box).any():
                 yield _write_black(file)
                 continue
-            _aim(crop, seen, box)
+            aim.at(crop, seen, view.lens.straight(box) if view.lens else box)
             copy.camera = crop
             yield stills.write(copy, file)
 
@@ -114,49 +112,25 @@ def _as_filmed(copy: bpy.types.Scene, scene: bpy.types.Scene) -> None:
     copy.render.pixel_aspect_x, copy.render.pixel_aspect_y = scene.render.pixel_aspect_x, scene.render.pixel_aspect_y
 
 
-def _aim(crop: bpy.types.Object, view: pose.View, box: np.ndarray) -> None:
-    """Let `crop` see exactly `box` of what the shot's camera sees, by lens shift, focal length and pixel aspect."""
-    camera = pose.camera_now(view)
-    matrix = pose.projection(view, camera)
-    seer = camera.evaluated_get(pose.depsgraph(view))
-    corners = np.array([[box[0], box[3]], [box[2], box[1]]]) / [view.width, view.height]
-    screen = corners * [2, -2] + [-1, 1]
-    flat = seer.data.type == "ORTHO"
-    # Perspective: screen = m00·x/−z − m02. Orthographic: screen = m00·x + m03.
-    place = (screen + (-matrix[:2, 3] if flat else matrix[:2, 2])) / matrix[[0, 1], [0, 1]]
-    width, height = place[1] - place[0]
-    lens = crop.data
-    lens.type, lens.sensor_fit, lens.sensor_width = seer.data.type, "HORIZONTAL", SENSOR
-    lens.clip_start, lens.clip_end = seer.data.clip_start, seer.data.clip_end
-    lens.lens, lens.ortho_scale = (lens.lens, width) if flat else (SENSOR / width, lens.ortho_scale)
-    lens.shift_x, lens.shift_y = place.mean(axis=0) / width
-    crop.matrix_world = seer.matrix_world.normalized()
-    aspect = height / width
-    render = view.scene.render
-    render.pixel_aspect_x, render.pixel_aspect_y = max(1 / aspect, 1.0), max(aspect, 1.0)
-
-
 @contextlib.contextmanager
 def _crop_camera(scene: bpy.types.Scene) -> Iterator[bpy.types.Object]:
     """A camera for the temporary scene, with a lamp on it when the scene has no light of its own."""
-    lens = bpy.data.cameras.new(".wan_animate")
-    camera = bpy.data.objects.new(".wan_animate", lens)
-    scene.collection.objects.link(camera)
-    lamp = None
-    if scene.world is None and not any(thing.type == "LIGHT" for thing in scene.objects):
-        lamp = bpy.data.lights.new(".wan_animate", "SUN")
-        lamp.energy = math.pi  # white cloth turned to the camera comes out white
-        light = bpy.data.objects.new(".wan_animate", lamp)
-        light.parent = camera
-        scene.collection.objects.link(light)
-    try:
+    lit = scene.world is not None or any(thing.type == "LIGHT" for thing in scene.objects)
+    with aim.camera(scene) as camera, contextlib.nullcontext() if lit else _lamp(camera):
         yield camera
+
+
+@contextlib.contextmanager
+def _lamp(camera: bpy.types.Object) -> Iterator[None]:
+    lamp = bpy.data.lights.new(".wan_animate", "SUN")
+    lamp.energy = math.pi  # white cloth turned to the camera comes out white
+    light = bpy.data.objects.new(".wan_animate", lamp)
+    light.parent = camera
+    camera.users_collection[0].objects.link(light)
+    try:
+        yield
     finally:
-        for thing in [thing for thing in scene.objects if thing == camera or thing.parent == camera]:
-            bpy.data.objects.remove(thing)
-        bpy.data.cameras.remove(lens)
-        if lamp:
-            bpy.data.lights.remove(lamp)
+        bpy.data.lights.remove(lamp)  # and its object with it
 
 
 def _write_black(file: Path) -> Path:
@@ -183,7 +157,7 @@ def write_strip(
     canvas = plate.raster(scene, performance, RasterKind.CANVAS)
     folder.mkdir()
     with tempfile.TemporaryDirectory() as whole:
-        frames = plate.write(scene, performance, rows, canvas, Path(whole) / "frames")
+        frames = plate.write(scene, performance, rows, canvas, Path(whole) / "frames", seen=True)
         for row, file in zip(rows, frames, strict=True):
             image = bpy.data.images.load(str(file))
             try:

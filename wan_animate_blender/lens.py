@@ -61,16 +61,20 @@ class Lens:
 
     @functools.cached_property
     def frame(self) -> tuple[int, int, int, int]:
-        """x0, y0, x1, y1 in straight pixels of what a render must cover so that the whole plate can be made of it.
+        """x0, y0, x1, y1 in whole straight pixels of what a render must cover so that the plate can be made of it.
 
         May begin below 0 (overscan).
         """
-        across, down = np.arange(0, self.width, GRID), np.arange(0, self.height, GRID)
-        edges = [(x, y) for x in (*across, self.width) for y in (0, self.height)]
-        edges += [(x, y) for x in (0, self.width) for y in (*down, self.height)]
-        straight = self.undistort(edges)
-        (x0, y0), (x1, y1) = np.nanmin(straight, axis=0), np.nanmax(straight, axis=0)
-        return math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
+        return self.straight((0, 0, self.width, self.height))
+
+    def straight(self, box: Sequence[float]) -> tuple[int, int, int, int]:
+        """The straight pixels that a box x0, y0, x1, y1 of the plate is made of."""
+        x0, y0, x1, y1 = box
+        across, down = np.append(np.arange(x0, x1, GRID), x1), np.append(np.arange(y0, y1, GRID), y1)
+        edges = [(x, y) for x in across for y in (y0, y1)] + [(x, y) for x in (x0, x1) for y in down]
+        found = self.undistort(edges)
+        (left, top), (right, bottom) = np.nanmin(found, axis=0), np.nanmax(found, axis=0)
+        return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
 
     def warp(self, picture: npt.NDArray[P]) -> npt.NDArray[P]:
         """Bend a render of exactly `frame` [h, w] or [h, w, c] onto the plate's pixels [H, W(, c)], bilinearly."""
