@@ -24,7 +24,7 @@ CELL = 8
 _GROWTH = 1 / 40
 """How far the region reaches beyond matte and pose, in short sides of the plate; also where the alpha falls to 0."""
 
-_ALMOST_NOTHING = 8
+ALMOST_NOTHING = 8
 """Grey levels of 255 that count as an empty matte: video compression leaves such noise."""
 
 Floats = npt.NDArray[np.float32]
@@ -145,7 +145,7 @@ def region(matte: Picture, hull: Picture) -> Picture:
     The old person (`matte` [H, W], white = remove) and the space that the new one's pose takes (`hull`, not 0), grown
     by a fortieth of the picture's short side.
     """
-    core = (to_8bit(matte) >= _ALMOST_NOTHING) | (hull > 0)
+    core = (to_8bit(matte) >= ALMOST_NOTHING) | (hull > 0)
     return _grown(core, growth(*matte.shape))
 
 

@@ -19,29 +19,29 @@ from .pose import LEFT_HAND, RIGHT_HAND, THRESHOLD
 Points = npt.NDArray[np.float64]
 
 # COCO-WholeBody numbers. Each part is filled as one convex piece: a coat hangs between the legs, a bag under an arm.
-_PARTS = [
+PARTS = [
     [5, 6, 11, 12],
     [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22],
     [5, 7, 9, *range(LEFT_HAND.start, LEFT_HAND.stop)],
     [6, 8, 10, *range(RIGHT_HAND.start, RIGHT_HAND.stop)],
 ]
-_HEAD = [0, 1, 2, 3, 4]
+HEAD = [0, 1, 2, 3, 4]
 
 # Bones in units of the distance between the shoulder joints, itself about 0.21 of the body's height; trunk, thigh and
 # shank after Drillis & Contini (1966): 0.288, 0.245 and 0.246 of it. The largest estimate wins, because foreshortening
 # only ever shortens.
-_BONES = {(5, 6): 1.0, (5, 11): 1.37, (6, 12): 1.37, (11, 13): 1.17, (12, 14): 1.17, (13, 15): 1.17, (14, 16): 1.17}
+BONES = {(5, 6): 1.0, (5, 11): 1.37, (6, 12): 1.37, (11, 13): 1.17, (12, 14): 1.17, (13, 15): 1.17, (14, 16): 1.17}
 
-_FLESH = 0.25
+FLESH = 0.25
 """From bone to the outside of clothes, in shoulder widths."""
 
-_HEAD_RADIUS = 0.55
+HEAD_RADIUS = 0.55
 """From between the ears to the outside of hair, in shoulder widths."""
 
-_NECK = 0.75
+NECK = 0.75
 """The same, in distances from between the ears to the middle of the shoulders."""
 
-_HAIR = 1.5
+HAIR = 1.5
 """The same, in distances from between the ears to the outermost face landmark (the chin)."""
 
 
@@ -59,15 +59,15 @@ def draw(keypoints: npt.NDArray[np.floating[Any]], width: int, height: int) -> P
     places = np.clip(points[:, :2], [-3 * width, -3 * height], [4 * width, 4 * height])
     unit = shoulder_width(places, sure)
     canvas = np.zeros((height, width), np.uint8)
-    for part in _PARTS:
-        _fill(canvas, places[_only(part, sure | (finite & outside))], _FLESH * unit)
+    for part in PARTS:
+        _fill(canvas, places[_only(part, sure | (finite & outside))], FLESH * unit)
     _fill_head(canvas, places, sure, unit)
     return canvas
 
 
 def shoulder_width(places: Points, sure: npt.NDArray[np.bool_]) -> float:
     """The body's size: pixels between its shoulders, from the bones of `places` [133, 2] that are `sure`; 0 if none."""
-    seen = ((ends, bone) for ends, bone in _BONES.items() if sure[list(ends)].all())
+    seen = ((ends, bone) for ends, bone in BONES.items() if sure[list(ends)].all())
     return max((_distance(places[a], places[b]) / bone for (a, b), bone in seen), default=0.0)
 
 
@@ -86,19 +86,19 @@ def _fill(canvas: Picture, places: Points, radius: float) -> None:
 
 
 def _fill_head(canvas: Picture, places: Points, sure: npt.NDArray[np.bool_], unit: float) -> None:
-    seen = _only(_HEAD, sure)
+    seen = _only(HEAD, sure)
     if not seen:
         return
     centre = places[seen].mean(axis=0)
     radii = [
-        _HEAD_RADIUS * unit,
-        *(_HAIR * _distance(centre, point) for point in places[FACE_KEYPOINTS][sure[FACE_KEYPOINTS]]),
+        HEAD_RADIUS * unit,
+        *(HAIR * _distance(centre, point) for point in places[FACE_KEYPOINTS][sure[FACE_KEYPOINTS]]),
     ]
     shoulders = _only([5, 6], sure)
     if len(shoulders) == 2:
-        radii.append(_NECK * _distance(centre, places[shoulders].mean(axis=0)))
+        radii.append(NECK * _distance(centre, places[shoulders].mean(axis=0)))
     _fill(canvas, centre[None], max(radii))
-    _fill(canvas, places[[*seen, *shoulders]], _FLESH * unit)
+    _fill(canvas, places[[*seen, *shoulders]], FLESH * unit)
 
 
 def _distance(a: Points, b: Points) -> float:

@@ -1,0 +1,350 @@
+"""Paired clips of made-up people, made on the device that they are wanted on. Knows the world's parts, no network."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wan_animate_blender.wire import BadInput
+
+from . import face, motion, person, render, scene, shapes
+from .chance import Chance, Split
+from .figure import Figure, length, pose
+
+SAMPLES = 2
+"""Samples across a pixel: its colour is the mean of their square."""
+
+FACE = 128
+"""Pixels of a side of the face crops."""
+
+_AT_ONCE = {"cuda": 1 << 28, "cpu": 1 << 15}
+"""Samples that one pass draws at once: on a GPU what its memory takes, on a CPU what its caches do."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What kind of clips: `frames` = 4n + 1; `portraits`: their share; `difficulty` 0 (calm, still camera, few colours)
+    to 1 (everything). The splits share no character, motion, background or light.
+    """
+
+    height: int
+    width: int
+    frames: int
+    portraits: float = 0.5
+    difficulty: float = 1.0
+    split: Split = "train"
+
+    def __post_init__(self) -> None:
+        if self.frames % 4 != 1:
+            raise BadInput(f"A clip of {self.frames} frames; expected 4n + 1 (1, 5, 9, …): choose the nearest one.")
+        if self.height % 16 or self.width % 16:
+            raise BadInput(f"Clips of {self.width}×{self.height} pixels; expected multiples of 16: round them.")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """B clips of T frames, all on one device; pictures uint8 RGB, masks uint8 0..255.
+
+    One shadow lies on the floor, the actor's, in every lit picture: so `frames` and `plate` are equal wherever neither
+    of both persons is, and the plate differs from `clean` outside the matte by that shadow alone.
+    """
+
+    frames: Tensor
+    """[B, T, H, W, 3] the character in the scene, lit by it: what replacing is to make."""
+    relit: Tensor
+    """The same under another light, scene and all."""
+    neutral: Tensor
+    """The character in its reference's light before the lit scene: what replacing without relighting comes to."""
+    plate: Tensor
+    """The scene with the actor: the same motion and expression, another body, face and clothes."""
+    clean: Tensor
+    """The scene without any person."""
+    matte: Tensor
+    """[B, T, H, W] the actor's coverage."""
+    alpha: Tensor
+    """[B, T, H, W] the character's coverage."""
+    keypoints: Tensor
+    """float32 [B, T, 133, 3] the character's: pixels and confidence, 0 outside the frame; coordinates are kept."""
+    actor_keypoints: Tensor
+    """The actor's, whose face is cut out."""
+    face: Tensor
+    """[B, T, 128, 128, 3] the actor's face by `wire.face_box`, drawn at this size; black where there is none."""
+    reference: Tensor
+    """[B, H, W, 3] the character in another pose, in neutral light before a plain background."""
+    own: Tensor
+    """[B, T, H, W, 3] the character moving in the reference's background and light: what animating is to make."""
+    expression: Tensor
+    """float32 [B, T, E], see `motion.EXPRESSION`."""
+    light: Tensor
+    """float32 [B, 9] direction, colour, ambient of `frames`."""
+    identity: Tensor
+    """float32 [B, I] the character's numbers, 0..1."""
+    portrait: Tensor
+    """bool [B]."""
+
+
+def clips(spec: Spec, seeds: Tensor) -> Clips:
+    """The clips of `seeds` int64 [B], 0 ≤ seed < 2^62, on their device; each depends on its own seed alone."""
+    chance = Chance.of_clips(seeds, spec.split)
+    portrait = chance.happens("portrait", spec.portraits)
+    character, actor = _cast(chance, spec.difficulty)
+    moves = motion.draw(chance.named("motion"), spec.frames, spec.difficulty, portrait)
+    played, acted = pose(character, moves), pose(actor, moves)
+    target = _target(chance, character, played, portrait, spec)
+    camera = scene.camera(chance.named("camera"), target, spec.height, spec.width, spec.difficulty)
+    stage = _Stage.build(chance, spec, camera, acted, actor)
+    faces = face.features(character, moves.expression), face.features(actor, moves.expression)
+    stand = _plain_backdrop(chance)
+    lights = (stage.lamp, stage.other, stage.neutral)
+    character_view = stage.view(character, played, faces[0])
+    frames, relit, neutral, own, alpha = _drawn(_character, spec, (character_view, *lights, stage.spread(stand)))
+    actor_view = stage.view(actor, acted, faces[1])
+    plate, clean, matte = _drawn(_actor, spec, (actor_view, stage.lamp))
+    points = _keypoints(played, camera, spec), _keypoints(acted, camera, spec)
+    box = face_box(points[1], spec.height, spec.width)
+    return Clips(
+        frames, relit, neutral, plate, clean, matte, alpha, *points,
+        face=_drawn(_crop, _square(spec), (_window(actor_view, camera, box, spec), stage.lamp, box.flatten(0, 1)))[0],
+        reference=_reference(chance, spec, character, portrait, stand)[:, 0], own=own,
+        expression=moves.expression, light=stage.light.packed(), identity=character.identity, portrait=portrait,
+    )  # fmt: skip
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _cast(chance: Chance, difficulty: float) -> tuple[person.Person, person.Person]:
+    """The character, and an actor of about the same size."""
+    character = person.draw(chance.named("character"), difficulty)
+    actor = person.draw(chance.named("actor"), difficulty)
+    size = character.shape["size"] * chance.between("actor's size", 0.93, 1.07)
+    alike = {name: torch.lerp(actor.shape[name], character.shape[name], 0.5) for name in ("leg", "arm", "torso")}
+    return character, person.Person({**actor.shape, "size": size, **alike}, actor.style, actor.colours, actor.identity)
+
+
+def _target(chance: Chance, who: person.Person, figure: Figure, portrait: Tensor, spec: Spec) -> scene.Target:
+    """The head, filling half of the picture, or the whole body."""
+    whole = torch.lerp(figure.joints["pelvis"], figure.joints["neck"], 0.3)
+    centre = torch.where(portrait[:, None, None], figure.joints["head"], whole)
+    metres = torch.where(portrait, 1.35 * face.height(who), 1.1 * who.shape["size"])
+    close, far = chance.between("close", 0.56, 0.85), chance.between("far", 0.62, 0.95)
+    return scene.Target(centre, metres, torch.where(portrait, close, far))
+
+
+class _Stage(NamedTuple):
+    """All but the persons: camera, things, backdrop and lamps."""
+
+    spec: Spec
+    camera: scene.Camera
+    things: list[shapes.Solid]
+    backdrop: scene.Backdrop
+    light: scene.Light
+    lamp: render.Lamp
+    other: render.Lamp
+    neutral: render.Lamp
+
+    @classmethod
+    def build(cls, chance: Chance, spec: Spec, camera: scene.Camera, actor: Figure, who: person.Person) -> _Stage:
+        light, other = (scene.light(chance.named(name), spec.difficulty) for name in ("light", "other light"))
+        feet = _shadowing(actor, who)
+        lamps = [render.lamp(each, camera, feet) for each in (light, other, scene.neutral(light))]
+        things = scene.things(chance.named("things"), spec.difficulty, spec.frames)
+        return cls(spec, camera, things, scene.backdrop(chance.named("backdrop"), spec.difficulty), light, *lamps)
+
+    def view(self, who: person.Person, figure: Figure, features: face.Features) -> render.View:
+        return _view(self.camera, [*shapes.solids(who, figure), *self.things], features, self.backdrop, self.spec)
+
+    def spread(self, parts: Tensor) -> Tensor:
+        """[B, …] for every frame: [B·T, …]."""
+        return parts.repeat_interleave(self.spec.frames, 0)
+
+
+def _view(
+    camera: scene.Camera,
+    solids: list[shapes.Solid],
+    features: face.Features,
+    backdrop: scene.Backdrop,
+    spec: Spec,
+) -> render.View:
+    frames = camera.place.shape[1]
+    table, paints = render.packed(solids, camera)
+    step = (1 / (SAMPLES * camera.focal))[:, None].expand(-1, 2)
+    half = torch.tensor([spec.width / 2, spec.height / 2], device=step.device)
+    corner = -half / camera.focal[:, None]
+    spread = [part.repeat_interleave(frames, 0) for part in (corner, step)]
+    flat = [part.flatten(0, 1) for part in (camera.place, camera.turn, table)]
+    return render.View(
+        *spread, *flat, paints.repeat_interleave(frames, 0),
+        face.Features(*(part.flatten(0, 1) for part in features)),
+        scene.Backdrop(*(part.repeat_interleave(frames, 0) for part in backdrop)),
+    )  # fmt: skip
+
+
+def _shadowing(figure: Figure, who: person.Person) -> Tensor:
+    """What casts the shadow [B, T, J, 4]: a ball at each of some joints."""
+    sizes = {"ankle_left": 0.085, "ankle_right": 0.085, "knee_left": 0.07, "knee_right": 0.07, "pelvis": 0.11,
+             "neck": 0.11, "head": 0.1}  # fmt: skip
+    balls = [
+        torch.cat((figure.joints[name], length(who, radius)[:, None].expand(-1, figure.joints[name].shape[1], -1)), -1)
+        for name, radius in sizes.items()
+    ]
+    return torch.stack(balls, 2)
+
+
+def _keypoints(figure: Figure, camera: scene.Camera, spec: Spec) -> Tensor:
+    places = scene.project(camera, figure.keypoints, spec.height, spec.width)
+    edge = torch.tensor([spec.width, spec.height], device=places.device)
+    inside = ((places >= 0) & (places < edge)).all(-1, keepdim=True)
+    return torch.cat((places, inside.float()), -1)
+
+
+def face_box(keypoints: Tensor, height: int, width: int) -> Tensor:
+    """`wire.face_box` of many frames: x0, y0, x1, y1 float32 [B, T, 4], all 0 where there is none."""
+    points = keypoints[:, :, 23:91, :2]
+    low, high = points.amin(2), points.amax(2)
+    grow = 1.3**0.5 - 1
+    aside, upright = (high - low)[..., 0] * grow / 2, (high - low)[..., 1] * grow / 4
+    x0, x1 = (low[..., 0] - aside).clamp(min=0), (high[..., 0] + aside).clamp(max=width)
+    y0, y1 = (low[..., 1] - 3 * upright).clamp(min=0), (high[..., 1] + upright).clamp(max=height)
+    box = torch.stack((x0, y0, x1, y1), -1).trunc()
+    there = (box[..., 0] < box[..., 2]) & (box[..., 1] < box[..., 3])
+    return box * there[..., None]
+
+
+def _window(view: render.View, camera: scene.Camera, box: Tensor, spec: Spec) -> render.View:
+    """The view through `box` alone, `FACE` samples across."""
+    focal = camera.focal[:, None, None]
+    middle = torch.tensor([spec.width / 2, spec.height / 2], device=box.device)
+    corner, step = (box[..., :2] - middle) / focal, (box[..., 2:] - box[..., :2]) / (FACE * focal)
+    return view._replace(corner=corner.flatten(0, 1), step=step.flatten(0, 1))
+
+
+def _plain_backdrop(chance: Chance) -> Tensor:
+    """Two greyish colours [B, 6] above one another, before which the reference stands."""
+    hue, saturation, value = chance.uniform("plain", 3, 2).unbind(1)
+    return person.rgb(hue, 0.35 * saturation, 0.45 + 0.5 * value).flatten(1)
+
+
+def _reference(chance: Chance, spec: Spec, who: person.Person, portrait: Tensor, stand: Tensor) -> Tensor:
+    """[B, 1, H, W, 3]."""
+    chance = chance.named("reference")
+    moves = motion.still(chance, portrait)
+    figure = pose(who, moves)
+    feet = torch.cat((figure.joints["pelvis"] * torch.tensor([1, 0.5, 1], device=stand.device),), -1)
+    metres = torch.where(portrait, 1.35 * face.height(who), 1.15 * who.shape["size"])
+    middle = torch.where(portrait[:, None, None], figure.joints["head"], _middle(figure))
+    camera = scene.frontal(
+        scene.Target(middle, metres, torch.where(portrait, 0.7, 0.92) + 0 * metres), chance, spec.height
+    )
+    del feet
+    light = scene.light(chance, spec.difficulty)
+    lamp = render.lamp(scene.neutral(light), camera, figure.joints["pelvis"][:, :, None, [0, 1, 2, 2]])
+    nothing = scene.backdrop(chance, 0.0)
+    view = _view(camera, shapes.solids(who, figure), face.features(who, moves.expression), nothing, spec)
+    return _drawn(_portrait, _still(spec), (view, lamp, stand))[0]
+
+
+def _middle(figure: Figure) -> Tensor:
+    """Half-way between the crown and the floor."""
+    high = figure.joints["head"]
+    return torch.stack((high[..., 0], high[..., 1] * 0.56, high[..., 2]), -1)
+
+
+def _still(spec: Spec) -> Spec:
+    return Spec(spec.height, spec.width, 1)
+
+
+def _square(spec: Spec) -> Spec:
+    return Spec(FACE // SAMPLES, FACE // SAMPLES, spec.frames)
+
+
+# --- passes ---------------------------------------------------------------------------------------
+
+_Pass = Callable[..., tuple[Tensor, ...]]
+
+
+def _drawn(what: _Pass, spec: Spec, inputs: Sequence[Any]) -> list[Tensor]:
+    """All pictures of a pass, a share of the frames at a time: tensors [B, T, H, W, …]."""
+    total = len(inputs[0].corner)
+    device = inputs[0].corner.device.type
+    most = max(_AT_ONCE["cuda" if device == "cuda" else "cpu"] // (spec.height * spec.width * SAMPLES**2), 1)
+    # Equal shares, or a compiler would build the pass twice.
+    shares = next(n for n in range(-(-total // most), total + 1) if total % n == 0)
+    size = total // shares
+    run = _compiled(what) if device == "cuda" else what
+    parts = [run(spec.height, spec.width, *_share(inputs, i * size, size)) for i in range(shares)]
+    return [torch.cat(list(part)).unflatten(0, (-1, spec.frames)) for part in zip(*parts, strict=True)]
+
+
+@functools.cache
+def _compiled(what: _Pass) -> _Pass:
+    return torch.compile(what, dynamic=False, fullgraph=True)
+
+
+def _share(inputs: Sequence[Any], start: int, size: int) -> list[Any]:
+    def cut(part: Any) -> Any:
+        return part[start : start + size] if isinstance(part, Tensor) else type(part)(*map(cut, part))
+
+    return [cut(part) for part in inputs]
+
+
+def _character(
+    height: int, width: int, view: render.View, lamp: render.Lamp, other: render.Lamp, neutral: render.Lamp,
+    stand: Tensor,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """frames, relit, neutral, own, alpha."""
+    x, y = render.rays(view, height * SAMPLES, width * SAMPLES)
+    found = render.surface(view, x, y, view.solids.shape[1] - scene.THINGS)
+    behind = render.ground(view, x, y)
+    there, who = found.there[..., None] > 0, found.person[..., None] > 0
+    lit, relit = (
+        torch.where(there, render.lit(found, each), render.lit_ground(behind, each)) for each in (lamp, other)
+    )
+    plain = render.lit(found, neutral)
+    pictures = (lit, relit, torch.where(who, plain, lit), torch.where(who, plain, _stand(stand, height, width)))
+    done = [render.averaged(picture, height, width, SAMPLES) for picture in pictures]
+    return (*done, render.averaged(found.person, height, width, SAMPLES))
+
+
+def _actor(height: int, width: int, view: render.View, lamp: render.Lamp) -> tuple[Tensor, ...]:
+    """plate, clean, matte."""
+    x, y = render.rays(view, height * SAMPLES, width * SAMPLES)
+    persons = view.solids.shape[1] - scene.THINGS
+    empty = view._replace(solids=view.solids[:, persons:], paints=view.paints[:, persons:])
+    found, without = render.surface(view, x, y, persons), render.surface(empty, x, y, 0)
+    behind = render.ground(view, x, y)
+    bare = lamp._replace(shadows=lamp.shadows[:, :0])
+    plate = torch.where(found.there[..., None] > 0, render.lit(found, lamp), render.lit_ground(behind, lamp))
+    clean = torch.where(without.there[..., None] > 0, render.lit(without, lamp), render.lit_ground(behind, bare))
+    done = [render.averaged(picture, height, width, SAMPLES) for picture in (plate, clean)]
+    return (*done, render.averaged(found.person, height, width, SAMPLES))
+
+
+def _crop(height: int, width: int, view: render.View, lamp: render.Lamp, box: Tensor) -> tuple[Tensor, ...]:
+    """The face, one sample to a pixel; black without a box."""
+    high, wide = height * SAMPLES, width * SAMPLES
+    x, y = render.rays(view, high, wide)
+    found = render.surface(view, x, y, view.solids.shape[1])
+    behind = render.lit_ground(render.ground(view, x, y), lamp)
+    picture = torch.where(found.there[..., None] > 0, render.lit(found, lamp), behind)
+    there = (box[:, 2] > 0).float()[:, None, None]
+    return (render.averaged(picture * there, high, wide, 1),)
+
+
+def _portrait(height: int, width: int, view: render.View, lamp: render.Lamp, stand: Tensor) -> tuple[Tensor, ...]:
+    x, y = render.rays(view, height * SAMPLES, width * SAMPLES)
+    found = render.surface(view, x, y, view.solids.shape[1])
+    picture = torch.where(found.there[..., None] > 0, render.lit(found, lamp), _stand(stand, height, width))
+    return (render.averaged(picture, height, width, SAMPLES),)
+
+
+def _stand(stand: Tensor, height: int, width: int) -> Tensor:
+    """The plain background [N, P, 3], from one colour above to another below."""
+    rows = torch.arange(height * SAMPLES, device=stand.device) / (height * SAMPLES)
+    column = stand[:, None, :3] + (stand[:, None, 3:] - stand[:, None, :3]) * rows[:, None]
+    return column[:, :, None].expand(-1, -1, width * SAMPLES, -1).flatten(1, 2)
