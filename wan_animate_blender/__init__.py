@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-ROOMS = ("preferences", "person", "properties", "desk", "operators", "panels", "commands")
+ROOMS = ("preferences", "person", "properties", "desk", "operators", "people", "casting", "panels", "commands")
 """What Blender has to know of, in the order in which it may."""
 
 

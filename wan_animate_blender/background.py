@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TextIO
 
 import bpy
 
+from . import drivers, pose
 from . import export as exporter
 from .export import Request
 from .session import Cancelled, Step, Work
@@ -29,53 +33,65 @@ from .wire import (
     Unavailable,
 )
 
-KILL_SECONDS = 5
+KILL_SECONDS = 1.0
 """How long a background Blender may take to end by itself before it is killed."""
+
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+PREFIX, COPY = "wan-animate-", "export.blend"
+"""Names of the folder for temporary files, and of the copy in it."""
 
 PROBLEMS: dict[int, type[Problem]] = {
     kind.exit_code: kind for kind in (BadInput, Unavailable, TryElsewhere, Interrupted)
 }
 
-
-def in_place(request: Request, tell: Callable[[Step], None]) -> Path:
-    """Export in this very Blender, where there is no window to keep alive. Returns the folder."""
-    progress = exporter.export(request)
-    try:
-        while True:
-            now = next(progress)
-            tell(Step(stage="exporting", progress=now.done / now.total, message=now.what))
-    except StopIteration as end:
-        return cast(Path, end.value)
-    finally:
-        progress.close()
+Folder = tempfile.TemporaryDirectory[str]
+"""Goes away with whoever holds it, also when the work that was to use it never began."""
 
 
-def save_copy() -> Path:
+def save_copy() -> Folder:
     """Save the file as it is in memory, with its paths set right, into a folder of its own. Raises `BadInput`."""
-    folder = Path(tempfile.mkdtemp(prefix="wan-animate-"))
+    folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
     try:
-        bpy.ops.wm.save_as_mainfile(filepath=str(folder / "export.blend"), copy=True, relative_remap=True)
+        bpy.ops.wm.save_as_mainfile(filepath=str(Path(folder.name, COPY)), copy=True, relative_remap=True)
     except RuntimeError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise BadInput(f"cannot save a copy of the file to {folder} ({error}); make room there") from error
-    return folder / "export.blend"
+        folder.cleanup()
+        raise BadInput(f"cannot save a copy of the file to {folder.name} ({error}); make room there") from error
+    return folder
 
 
-def command(copy: Path, request: Request) -> list[str]:
-    """The command line of a background Blender that does `request` over a `copy` of the file."""
-    what = ["--scene", request.scene.name, "--strip", request.strip.name, "--out", str(request.root), "--json"]
-    blender = [bpy.app.binary_path, "-b", str(copy), "--python-exit-code", str(int(ExitCode.BUG))]
-    return [*blender, "--command", "wan_animate", "export", *what]
+def blender(folder: Folder, requests: Sequence[Request]) -> list[str]:
+    """How to start a background Blender over the copy in `folder`; it may run scripts if this one runs them."""
+    if not bpy.app.binary_path:
+        raise Unavailable(
+            "this is Blender as a Python module, which has no window and no executable to export beside it; "
+            "run the command 'generate' instead"
+        )
+    scripts = "--enable-autoexec" if drivers.scripts_run(_posed(requests)) else "--disable-autoexec"
+    copy = str(Path(folder.name, COPY))
+    return [bpy.app.binary_path, scripts, "-b", copy, "--python-exit-code", str(int(ExitCode.BUG))]
 
 
-def export(arguments: list[str], copy: Path, shot: Path, cancelled: Cancelled) -> Work[Path]:
-    """Run `arguments` and return the folder that was exported below `shot`. `copy` and its folder are removed."""
-    log = copy.with_suffix(".log")
+def _posed(requests: Sequence[Request]) -> list[bpy.types.Object]:
+    """The rigs that are seen in a window's view layer, where their drivers are evaluated."""
+    views = [exporter.view(request) for request in requests]
+    return [view.rig for view in views if view.rig.visible_get(view_layer=pose.layer(view))]
+
+
+def command(request: Request) -> list[str]:
+    """The words after `--command` for `request`, but for its base."""
+    words = ["--scene", request.scene.name, "--strip", request.strip.name, "--person", request.person]
+    return ["wan_animate", "export", *words, "--out", str(request.root), "--json", "--temporary"]
+
+
+def export(arguments: list[str], folder: str, shot: Path, cancelled: Cancelled) -> Work[Path]:
+    """Run the background Blender `arguments` over the copy in `folder`; returns what it exported below `shot`."""
+    log = Path(folder, "export.log")
     process = None
     try:
         # To a file and not through a pipe: a file can be read as far as it goes, on every system, without waiting.
         with log.open("w", encoding="utf-8") as output:
-            process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+            process = _start(arguments, folder, output)
         with log.open(encoding="utf-8", errors="replace") as output:
             return (yield from _follow(process, output, cancelled))
     except OSError as error:
@@ -84,7 +100,18 @@ def export(arguments: list[str], copy: Path, shot: Path, cancelled: Cancelled) -
         if process:
             _stop(process)
             _remove_partial(shot, process.pid)
-        shutil.rmtree(copy.parent, ignore_errors=True)
+
+
+def _start(arguments: list[str], folder: str, output: TextIO) -> subprocess.Popen[bytes]:
+    """In a group of its own, with its temporary files in `folder`. Its input ends when this process does."""
+    return subprocess.Popen(
+        arguments,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "TMPDIR": folder, "TEMP": folder, "TMP": folder},
+        start_new_session=True,
+    )
 
 
 def _follow(process: subprocess.Popen[bytes], output: TextIO, cancelled: Cancelled) -> Work[Path]:
@@ -125,13 +152,21 @@ def _said(output: TextIO) -> Iterator[dict[str, str]]:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(KILL_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    """End the process and all that it may have started."""
+    if process.stdin:
+        process.stdin.close()
+    for number in (signal.SIGTERM, KILL):
+        if process.poll() is None:
+            _signal(process, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(KILL_SECONDS)
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, number)
+    else:  # Windows knows no groups; there a background Blender has no children
+        process.send_signal(number)
 
 
 def _remove_partial(shot: Path, pid: int) -> None:

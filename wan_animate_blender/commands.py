@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
+import contextlib
 import json
+import os
+import shutil
 import signal
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar, cast
 
 import bpy
 
-from . import background, preferences, take, timeline
+from . import background, export, preferences, take, timeline
+from .chain import chain
 from .request import prepare
-from .session import Session, Step, deliver
+from .session import POLL_SECONDS, Cancelled, Step, Work, deliver
 from .wire import BadInput, ExitCode, Interrupted, Problem
 
 NAME = "wan_animate"
 
+T = TypeVar("T")
 Tell = Callable[..., None]
 """Says one thing about how far the command is: a stage and what belongs to it."""
 
@@ -49,13 +58,17 @@ def _failed(problem: Problem, tell: Tell) -> int:
 
 
 def _end(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the clearing up
     raise SystemExit(int(ExitCode.TERMINATED))
 
 
 def _export(arguments: argparse.Namespace, tell: Tell) -> None:
     scene, strip = _chosen(arguments)
     was_marked = bool(strip.wan_animate.uid)
-    folder = _exported(scene, strip, _root(arguments), tell)
+    asked = _person(prepare(scene, strip, _root(arguments)), arguments.person)
+    asked = replace(asked, base=arguments.base and arguments.base.resolve())
+    with _while_wanted() if arguments.temporary else contextlib.nullcontext():
+        folder = _run(_exported(asked, Cancelled()), tell)
     if not was_marked:  # else its takes would not find it in the file
         _save()
     tell("done", export=str(folder))
@@ -73,33 +86,109 @@ def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
     server = preferences.server(arguments.server, _token(arguments))
     server.health()  # what is wrong with it is said before the export, not after
     scene, strip = _chosen(arguments)
-    folder = _exported(scene, strip, _root(arguments), tell)
+    requests = prepare(scene, strip, _root(arguments))
+    export.check_all(requests)
     _save()
-    session = Session()
-    session.start(strip.name, lambda cancelled: deliver(server, folder, cancelled))
-    result = _awaited(session, strip.name, tell)
-    new = take.import_take(scene, Path(result), strip=strip)
-    _save()
-    tell("done", export=str(folder), take=result, strips=[one.name for one in new], message=take.summary(new[0]))
+    cancelled = Cancelled()
+    exports: list[str] = []
+    takes: list[str] = []
+    new: list[timeline.Strip] = []
+
+    def make(index: int, base: Path | None) -> Work[Path]:
+        folder = yield from _exported(replace(requests[index], base=base), cancelled)
+        exports.append(str(folder))
+        return Path((yield from deliver(server, folder, cancelled)))
+
+    def receive(step: Step) -> None:
+        if step.take:
+            takes.append(str(step.take))
+            new.extend(take.import_take(scene, step.take, strip=strip))
+            _save()
+
+    with _interruptible(cancelled):
+        _run(chain([request.person for request in requests], make), tell, receive)
+    what = {"exports": exports, "takes": takes, "strips": [one.name for one in new]}
+    tell("done", **what, message="; ".join(map(take.summary, new)))
 
 
-def _exported(scene: bpy.types.Scene, strip: timeline.Strip, root: Path, tell: Tell) -> Path:
-    return background.in_place(prepare(scene, strip, root)[0], lambda step: _tell_step(step, tell))
+def _exported(request: export.Request, cancelled: Cancelled) -> Work[Path]:
+    """The export in this very Blender, where there is no window to keep alive; returns its folder."""
+    progress = export.export(request)
+    try:
+        while True:
+            if cancelled.is_set():
+                raise Interrupted("the export was cancelled; nothing of it is left")
+            now = next(progress)
+            yield Step(stage="exporting", progress=now.done / now.total, message=now.what)
+    except StopIteration as end:
+        return cast(Path, end.value)
+    finally:
+        progress.close()
 
 
-def _awaited(session: Session, ticket: str, tell: Tell) -> str:
-    """The result of a work. Ctrl-C asks it to stop and waits until it has."""
-    while True:
-        try:
-            for news in session.wait(ticket):
-                if news.problem:
-                    raise news.problem
-                if news.result:
-                    return news.result
-                if news.step:
-                    _tell_step(news.step, tell)
-        except KeyboardInterrupt:
-            session.cancel(ticket)
+def _run(work: Work[T], tell: Tell, receive: Callable[[Step], None] = lambda _: None) -> T:
+    """Go through a work to its end; what it returns. `receive` is given every step beside being told."""
+    try:
+        while True:
+            step = next(work)
+            if step is None:
+                time.sleep(POLL_SECONDS)
+            else:
+                receive(step)
+                _tell_step(step, tell)
+    except StopIteration as end:
+        return cast(T, end.value)
+    finally:
+        work.close()
+
+
+@contextlib.contextmanager
+def _while_wanted() -> Iterator[None]:
+    """Over a temporary copy: end when the standard input does, for then the Blender that wanted this is gone.
+
+    The copy's folder goes away with it.
+    """
+    folder = Path(bpy.data.filepath).parent
+    if not folder.name.startswith(background.PREFIX):
+        raise BadInput(f"{bpy.data.filepath} is no temporary copy; leave --temporary to the panel")
+    alone = threading.Event()
+
+    def watch() -> None:
+        os.read(sys.stdin.fileno(), 1)
+        alone.set()
+        _thread.interrupt_main(signal.SIGTERM)
+
+    threading.Thread(target=watch, name="wan-animate-wanted", daemon=True).start()
+    try:
+        yield
+    finally:
+        if alone.is_set():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _interruptible(cancelled: Cancelled) -> Iterator[None]:
+    """Let the first Ctrl-C set `cancelled`, so that the server is told, and the second one end this at once."""
+
+    def ask(*_: object) -> None:
+        cancelled.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _person(requests: list[export.Request], name: str | None) -> export.Request:
+    """The request for the person called `name`; needs none where there is only one."""
+    found = [request for request in requests if name in (None, request.person)]
+    if len(found) != 1:
+        given = f"{len(found)} people called {name!r}" if name else "several people"
+        known = ", ".join(request.person for request in requests)
+        raise BadInput(f"the strip {requests[0].strip.name!r} has {given}; choose one of {known} by --person")
+    return found[0]
 
 
 def _chosen(arguments: argparse.Namespace) -> tuple[bpy.types.Scene, timeline.Strip]:
@@ -148,7 +237,7 @@ def _save() -> None:
 
 def _tell_step(step: Step, tell: Tell) -> None:
     job = step.job.to_json() if step.job else None
-    tell(step.stage, progress=step.progress, message=step.message, job=job)
+    tell(step.stage, progress=step.progress, whole=step.whole, person=step.person, message=step.message, job=job)
 
 
 def _tell_json(stage: str, **what: object) -> None:
@@ -170,6 +259,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     one = verbs.add_parser("export", help="write the shot folder of a strip")
     one.set_defaults(verb=_export)
+    one.add_argument("--person", metavar="NAME", help="whom of the strip's people; needed where there are several")
+    one.add_argument("--base", type=Path, metavar="TAKE", help="take that is the plate: people behind are in it")
+    one.add_argument("--temporary", action="store_true", help=argparse.SUPPRESS)
     two = verbs.add_parser("import", help="put a take above the strip that it was made from, and save the file")
     two.set_defaults(verb=_import)
     two.add_argument("--take", type=Path, required=True, help="folder of the take, such as SH010/takes/v001")

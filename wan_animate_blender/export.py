@@ -9,18 +9,19 @@ import enum
 import io
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import bpy
 import numpy as np
 
-from . import face, matte, plate, pose, timeline, wire
+from . import base, character, clip, face, matte, plate, pose, timeline, wire
+from .face import Engine
+from .lens import Lens
 from .wire import BadInput, FaceSource, FrameRow, Mode, RasterKind
-
-CHARACTER_FILES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
 class RigTime(enum.StrEnum):
@@ -44,6 +45,12 @@ class Request:
     name: str
     uid: str = ""
     """Identity of the strip, by which takes find back to it."""
+    person: str = ""
+    """Whom of the strip's people this is about."""
+    base: Path | None = None
+    """Folder of the take that is the plate: the people behind this one are in it already. None is the strip itself."""
+    front: tuple[bpy.types.Object, ...] = ()
+    """Rigs of the people in front of this one, who hide it."""
     mode: Mode = Mode.REPLACE
     raster: RasterKind = RasterKind.SOURCE
     handles: int = 8
@@ -56,9 +63,16 @@ class Request:
     """Frame of the rig's scene at the footage's first frame; None is that scene's first frame."""
     camera: bpy.types.Object | None = None
     """None is the rig's scene's own, as its markers switch it."""
-    character: Path | None
+    lens: clip.Source | None = None
+    """What bent the plate; None is nothing."""
+    character: bpy.types.Image | None
     matte: matte.Matte | None = None
     face: FaceSource = FaceSource.RIG
+    face_engine: Engine = Engine.CYCLES
+    face_strip: timeline.Strip | None = None
+    """The performance, when the expression comes from one."""
+    face_still: bpy.types.Image | None = None
+    """The expression, when it is always the same."""
     settings: wire.Settings = field(default_factory=wire.Settings)
 
 
@@ -83,11 +97,13 @@ def check(request: Request) -> list[str]:
 def problems(request: Request) -> dict[str, str]:
     """The sentences of `check` by what they are about: "strip", "rig", "matte", "face", "character" …"""
     checks: dict[str, Callable[[Request], object]] = {
-        "strip": lambda r: plate.check(r.strip),
+        "strip": _check_strip,
+        "lens": _lens,
         "rig": lambda r: pose.check(view(r)),
         "matte": _check_matte,
         "face": _check_face,
-        "character": _check_character,
+        "character": lambda r: character.check(r.character),
+        "people": _base,
         "shot": lambda r: wire.check_name(r.name),
         "folder": _check_root,
     }
@@ -99,12 +115,25 @@ def problems(request: Request) -> dict[str, str]:
     return found
 
 
+def check_all(requests: Sequence[Request]) -> None:
+    """Raise `BadInput` with the first sentence about any of `requests`, before the first of them is begun."""
+    for request in requests:
+        if problems := check(request):
+            whose = f"{request.person}: " if len(requests) > 1 else ""
+            raise BadInput(f"{whose}{problems[0]}")
+
+
 def _sentence(one: Callable[[Request], object], request: Request) -> str | None:
     try:
         one(request)
     except BadInput as problem:
         return str(problem)
     return None
+
+
+def _check_strip(request: Request) -> None:
+    plate.check(request.strip)
+    timeline.sources(_around(request), request.strip, timeline.frame_range(request.strip)[:1])
 
 
 def _check_matte(request: Request) -> None:
@@ -121,33 +150,14 @@ def _check_matte(request: Request) -> None:
 
 
 def _check_face(request: Request) -> None:
-    if request.face is FaceSource.RIG:
-        pose.check(view(request))
-        face.check(view(request))
-
-
-def _check_character(request: Request) -> None:
-    """The server will read it with other code; what Blender already cannot read is not worth sending."""
-    file = request.character
-    if file is None:
-        raise BadInput("no picture of the character is chosen; choose one")
-    if not file.is_file():
-        raise BadInput(f"the character picture {file} is not there; choose a picture of the character")
-    if file.suffix.lower() not in CHARACTER_FILES:
-        raise BadInput(f"the character {file.name} is no picture ({', '.join(CHARACTER_FILES)}); choose another file")
-    if not _is_readable(file):
-        raise BadInput(f"the character picture {file.name} cannot be read; save it again as PNG or choose another file")
-
-
-def _is_readable(file: Path) -> bool:
-    try:
-        image = bpy.data.images.load(str(file))
-    except RuntimeError:  # no permission, or gone since
-        return False
-    try:
-        return image.source == "FILE" and len(image.pixels) > 0  # reading the pixels finds truncated files too
-    finally:
-        bpy.data.images.remove(image)
+    match request.face:
+        case FaceSource.RIG:
+            pose.check(view(request))
+            face.check(view(request))
+        case FaceSource.DRIVING:
+            face.check_strip(request.face_strip, request.strip)
+        case FaceSource.STILL:
+            face.check_still(request.face_still)
 
 
 def _check_root(request: Request) -> None:
@@ -165,40 +175,65 @@ def view(request: Request) -> pose.View:
         raise BadInput("no rig is chosen; choose the armature that moves the character")
     raster = plate.raster(request.scene, request.strip, request.raster)
     scene = request.rig_scene or request.scene
-    return pose.View(scene, request.rig, request.camera, raster.width, raster.height)
+    return pose.View(scene, request.rig, request.camera, raster.width, raster.height, _lens(request))
+
+
+def _lens(request: Request) -> Lens | None:
+    raster = plate.raster(request.scene, request.strip, request.raster)
+    return clip.read(request.lens, raster.width, raster.height)
 
 
 def frame_table(request: Request) -> tuple[tuple[FrameRow, ...], int, int]:
     """The rows, and the first and last shot number of the cut. Handles are those that strip and matte both have."""
     first, end = timeline.frame_range(request.strip)
     before, after = _handles(request)
-    behind = timeline.content(request.strip)
+    frames = range(first - before, end + after)
     scene = request.rig_scene or request.scene
     start = scene.frame_start if request.rig_start is None else request.rig_start
-
-    def row(frame: int) -> FrameRow:
-        source = behind.source(frame)
-        rig = start + source if request.rig_time is RigTime.SOURCE else frame
-        number = wire.FIRST_FRAME + frame - (first - before)
-        return FrameRow(shot=number, timeline=float(frame), source=float(source), rig=float(rig))
-
+    rows = tuple(
+        FrameRow(
+            shot=number,
+            timeline=float(frame),
+            source=source,
+            rig=float(start + source if request.rig_time is RigTime.SOURCE else frame),
+        )
+        for number, frame, source in zip(
+            count(wire.FIRST_FRAME), frames, timeline.sources(_around(request), request.strip, frames), strict=False
+        )
+    )
     cut_in = wire.FIRST_FRAME + before
-    return tuple(map(row, range(first - before, end + after))), cut_in, cut_in + end - first - 1
+    return rows, cut_in, cut_in + end - first - 1
 
 
 def _handles(request: Request) -> tuple[int, int]:
-    way = timeline.path(request.scene.sequence_editor, request.strip.name)
-    room = [timeline.handles(way[:-1], request.strip)]
+    room = [timeline.handles(_around(request), request.strip)]
     if request.mode is Mode.REPLACE and request.matte:
         room.append(matte.handles(request.matte, request.scene, request.strip) or room[0])
+    if request.face is FaceSource.DRIVING and request.face_strip:
+        room.append(matte.handles(matte.FromStrip(request.face_strip), request.scene, request.strip) or room[0])
+    if behind := _base(request):
+        first, end = timeline.frame_range(request.strip)
+        room.append((first - behind.first, behind.end - end))
     before, after = (max(min(request.handles, *side), 0) for side in zip(*room, strict=True))
     return before, after
+
+
+def _around(request: Request) -> list[timeline.Strip]:
+    """The meta strips that the strip is in, outermost first."""
+    return timeline.path(request.scene.sequence_editor, request.strip.name)[:-1]
 
 
 def _place(request: Request) -> matte.Place:
     return matte.Place(
         request.scene, plate.raster(request.scene, request.strip, request.raster), view(request)
     )  # fmt: skip
+
+
+def _base(request: Request) -> base.Base | None:
+    if request.base is None:
+        return None
+    raster = plate.raster(request.scene, request.strip, request.raster)
+    return base.read(request.base, request.strip, request.uid, raster)
 
 
 def _fps(scene: bpy.types.Scene) -> Fraction:
@@ -228,12 +263,12 @@ def export(request: Request) -> Generator[Progress, None, Path]:
 
 def _fill(request: Request, folder: Path) -> Iterator[Progress]:
     rows, cut_in, cut_out = frame_table(request)
-    place = _place(request)
-    kinds = 2 + (request.mode is Mode.REPLACE) + (request.face is FaceSource.RIG)
-    for done, what in enumerate(_write_frames(request, place, rows, folder), start=1):
+    place, behind = _place(request), _base(request)
+    kinds = 2 + (request.mode is Mode.REPLACE) + request.face.is_pictures
+    for done, what in enumerate(_write_frames(request, place, behind, rows, folder), start=1):
         yield Progress(done, kinds * len(rows), what)
-    character = f"character{request.character.suffix.lower()}"
-    shutil.copyfile(request.character, folder / character)
+    picture = character.write(request.character, folder)
+    clip.write(request.lens, folder)
     shot = wire.Shot(
         name=request.name,
         strip=request.uid,
@@ -243,8 +278,11 @@ def _fill(request: Request, folder: Path) -> Iterator[Progress]:
         cut_out=cut_out,
         fps=_fps(request.scene),
         raster=place.raster,
+        colour=behind.shot.colour if behind else plate.colour(request.scene, request.strip, place.raster),
+        base=behind.title if behind else "",
+        lens=place.view.lens.message if place.view.lens else None,
         face=request.face,
-        character=character,
+        character=picture,
         settings=request.settings,
         files=wire.list_files(folder),
     )
@@ -252,8 +290,8 @@ def _fill(request: Request, folder: Path) -> Iterator[Progress]:
 
 
 def _write_frames(
-    request: Request, place: matte.Place, rows: tuple[FrameRow, ...], folder: Path
-) -> Iterator[str]:  # fmt: skip
+    request: Request, place: matte.Place, behind: base.Base | None, rows: tuple[FrameRow, ...], folder: Path
+) -> Iterator[str]:
     """Write what has frames; a word for each one. The pose comes first, for it is quick and most often wrong."""
     seen = place.view
     points = []
@@ -264,11 +302,27 @@ def _write_frames(
     packed = io.BytesIO()
     np.savez(packed, keypoints=np.array(points), face_box=boxes)
     wire.write_atomically(folder / wire.POSE_FILE, packed.getvalue())
-    for _ in plate.write(request.scene, request.strip, rows, place.raster, folder / "plate"):
+    plates = folder / "plate"
+    pictures = base.write(behind, rows, plates) if behind else plate.write(
+        request.scene, request.strip, rows, place.raster, plates
+    )  # fmt: skip
+    for _ in pictures:
         yield "plate"
     if request.mode is Mode.REPLACE and request.matte:
         for _ in matte.write(request.matte, place, rows, folder / "matte"):
             yield "matte"
-    if request.face is FaceSource.RIG:
-        for _ in face.write(seen, boxes, rows, folder / "face"):
-            yield "face"
+    for _ in _faces(request, seen, boxes, rows, folder / "face"):
+        yield "face"
+
+
+def _faces(
+    request: Request, seen: pose.View, boxes: np.ndarray, rows: tuple[FrameRow, ...], folder: Path
+) -> Iterator[Path]:
+    match request.face:
+        case FaceSource.RIG:
+            return face.write(seen, boxes, rows, folder, request.face_engine)
+        case FaceSource.DRIVING:
+            return face.write_strip(request.scene, request.face_strip, rows, folder)
+        case FaceSource.STILL:
+            return face.write_still(request.face_still, rows, folder)
+    return iter(())

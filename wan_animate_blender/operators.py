@@ -8,12 +8,13 @@ from typing import ClassVar
 
 import bpy
 
-from . import background, desk, export, identity, preflight, take, timeline
+from . import background, clip, desk, export, identity, plate, preflight, take, timeline
+from .chain import chain
 from .client import Server
 from .preferences import chosen_server, shots_folder
-from .request import prepare
+from .request import prepare, scene_of
 from .session import Cancelled, Step, Work, deliver
-from .wire import BadInput, Problem
+from .wire import Problem, RasterKind
 
 
 class WAN_ANIMATE_OT_connect(bpy.types.Operator):
@@ -48,8 +49,8 @@ class WAN_ANIMATE_OT_generate(bpy.types.Operator):
         scene, strip = identity.active(context)
         try:
             server = chosen_server()
-            request = prepare(scene, strip, shots_folder())[0]
-            desk.start(request.uid, _generation(request, server))
+            requests = prepare(scene, strip, shots_folder())
+            desk.start(strip.wan_animate.uid, _generation(requests, server))
         except Problem as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
@@ -71,6 +72,39 @@ class WAN_ANIMATE_OT_cancel(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         desk.cancel(identity.active(context)[1].wan_animate.uid)
+        return {"FINISHED"}
+
+
+class WAN_ANIMATE_OT_camera_from_clip(bpy.types.Operator):
+    bl_idname = "wan_animate.camera_from_clip"
+    bl_label = "Camera from Clip"
+    bl_description = "Take camera, lens and first frame of the strip from its solved movie clip"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        _, strip = identity.active(context)
+        if strip is None or not strip.wan_animate.lens_clip:
+            cls.poll_message_set("Choose a clip for the lens of the active strip")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene, strip = identity.active(context)
+        ours = strip.wan_animate
+        person = ours.person or ours.add_person()
+        stage = scene_of(person) or context.scene
+        try:
+            raster = plate.raster(scene, strip, RasterKind(ours.raster))
+            start = clip.start(ours.lens_clip, scene, strip, raster)
+            ours.camera = clip.camera(ours.lens_clip, stage, aspect=stage != scene)
+        except Problem as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        ours.lens = "CLIP"
+        for person in ours.people:
+            person.rig_time, person.use_rig_start, person.rig_start = "source", True, start
+        self.report({"INFO"}, f"The camera {ours.camera.name!r} of {stage.name!r} moves as the clip was solved")
         return {"FINISHED"}
 
 
@@ -132,19 +166,22 @@ def _ask(server: Server) -> Work[str]:
     return f"Connected: version {health.version}, models {', '.join(health.models) or 'none'}"
 
 
-def _generation(request: export.Request, server: Server) -> Callable[[Cancelled], Work[str]]:
-    """Export and delivery as one work: the export in a Blender of its own, or here and now where there is no binary."""
-    if not bpy.app.binary_path:
-        folder = background.in_place(request, lambda _: None)
-        return lambda cancelled: deliver(server, folder, cancelled)
-    if problems := export.check(request):
-        raise BadInput(problems[0])
+def _generation(requests: list[export.Request], server: Server) -> Callable[[Cancelled], Work[str]]:
+    """Export and delivery of everybody as one work, the exports in a Blender of its own. Raises `Problem`."""
+    export.check_all(requests)
     copy = background.save_copy()
-    arguments = background.command(copy, request)
+    blender = background.blender(copy, requests)
+    commands = [background.command(request) for request in requests]
 
     def work(cancelled: Cancelled) -> Work[str]:
-        folder = yield from background.export(arguments, copy, request.root / request.name, cancelled)
-        return (yield from deliver(server, folder, cancelled))
+        def make(index: int, base: Path | None) -> Work[Path]:
+            shot = requests[index].root / requests[index].name
+            words = ["--command", *commands[index], *(["--base", str(base)] if base else [])]
+            folder = yield from background.export([*blender, *words], copy.name, shot, cancelled)
+            return Path((yield from deliver(server, folder, cancelled)))
+
+        with copy:
+            return (yield from chain([request.person for request in requests], make))
 
     return work
 
@@ -153,6 +190,7 @@ register, unregister = bpy.utils.register_classes_factory((
     WAN_ANIMATE_OT_connect,
     WAN_ANIMATE_OT_generate,
     WAN_ANIMATE_OT_cancel,
+    WAN_ANIMATE_OT_camera_from_clip,
     WAN_ANIMATE_OT_import_take,
     WAN_ANIMATE_OT_reveal,
 ))  # fmt: skip

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from typing import ClassVar
 
 import bpy
 
-from . import desk, identity, preflight
+from . import casting, desk, identity, people, preflight
+from .person import WanAnimatePerson
 from .properties import WanAnimateStrip
 from .session import News
 from .wire import Interrupted
 
 LETTER_PIXELS = 7
 """Width of a letter at interface scale 1, roughly: Blender does not wrap text."""
+
+
+FACE_FIELDS = {"rig": "face_engine", "driving": "face_strip", "still": "face_still"}
+"""What has to be chosen for each source of the expression."""
 
 
 class _InSidebar:
@@ -33,7 +39,10 @@ class WAN_ANIMATE_PT_strip(_InSidebar, bpy.types.Panel):
             _sentence(layout, context, preflight.why_not(context), "INFO")
             layout.operator("wan_animate.import_take", icon="IMPORT")
             return
-        layout.label(text=strip.name, icon="SEQUENCE")
+        row = layout.row()
+        row.label(text=strip.name, icon="SEQUENCE")
+        if len(strip.wan_animate.people) == 1:
+            row.operator("wan_animate.add_person", icon="COMMUNITY", text="", emboss=False)
         _fields(layout, context, strip.wan_animate)
         layout.operator("wan_animate.generate", icon="RENDER_ANIMATION")
         _progress(layout, context, strip.wan_animate.uid)
@@ -61,7 +70,7 @@ class WAN_ANIMATE_PT_advanced(_InSidebar, bpy.types.Panel):
             for name in ("rig_scene", "rig_time", "use_rig_start", "rig_start")[: 3 + person.use_rig_start]:
                 column.prop(person, name)
         for names in (
-            ("shot", "camera", "raster", "handles"),
+            ("shot", "raster", "handles"),
             ("model", "precision", "steps", "solver", "seed"),
             ("relight", "loras", "guidance", "prompt"),
             ("segment", "overlap", "plan", "area"),
@@ -69,6 +78,32 @@ class WAN_ANIMATE_PT_advanced(_InSidebar, bpy.types.Panel):
             column = layout.column(align=True)
             for name in names:
                 column.prop(ours, name)
+
+
+class WAN_ANIMATE_PT_camera(_InSidebar, bpy.types.Panel):
+    bl_label = "Camera"
+    bl_parent_id = "WAN_ANIMATE_PT_strip"
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        _, strip = identity.active(context)
+        return strip is not None and not strip.wan_animate.take
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split, layout.use_property_decorate = True, False
+        ours = identity.active(context)[1].wan_animate
+        layout.prop(ours, "camera")
+        layout.prop(ours, "lens")
+        if ours.lens == "CLIP":
+            layout.template_ID(ours, "lens_clip", open="clip.open", text="Clip")
+            layout.operator("wan_animate.camera_from_clip", icon="CAMERA_DATA")
+        elif ours.lens == "MAP":
+            layout.template_ID(ours, "lens_map", open="image.open", text="Map")
+            layout.prop(ours, "lens_map_use")
+        if problem := (preflight.problems(context) or {}).get("lens"):
+            _sentence(layout, context, problem, "ERROR")
 
 
 def _fields(layout: bpy.types.UILayout, context: bpy.types.Context, ours: WanAnimateStrip) -> None:
@@ -81,19 +116,32 @@ def _fields(layout: bpy.types.UILayout, context: bpy.types.Context, ours: WanAni
 
     complain("strip")
     layout.prop(ours, "mode")
-    if person := ours.person:
-        layout.prop(person, "rig")
-        complain("rig")
-        layout.template_ID(person, "character", open="image.open", text="Character")
-        complain("character")
-        if ours.mode == "replace":
-            layout.prop(person, "matte")
-            if person.matte != "RIG":
-                layout.prop(person, f"matte_{person.matte.lower()}")
-            complain("matte")
-        layout.prop(person, "face")
-    for about in ("people", "shot", "folder", "settings"):
+    people.draw(layout, ours)
+    complain("people")
+    if ours.person:
+        _person(layout, ours.mode, ours.person, complain)
+    if news := desk.latest.get(desk.CHARACTER):
+        _sentence(layout, context, str(news.problem or news.result or "The server looks at the picture"), "INFO")
+    for about in ("shot", "folder", "settings"):
         complain(about)
+
+
+def _person(
+    layout: bpy.types.UILayout, mode: str, person: WanAnimatePerson, complain: Callable[[str], None]
+) -> None:  # fmt: skip
+    layout.prop(person, "rig")
+    complain("rig")
+    casting.draw(layout, person)
+    complain("character")
+    if mode == "replace":
+        layout.prop(person, "matte")
+        if person.matte != "RIG":
+            layout.prop(person, f"matte_{person.matte.lower()}")
+        complain("matte")
+    layout.prop(person, "face")
+    if source := FACE_FIELDS.get(person.face):
+        layout.prop(person, source)
+    complain("face")
 
 
 def _progress(layout: bpy.types.UILayout, context: bpy.types.Context, ticket: str) -> None:
@@ -110,14 +158,14 @@ def _progress(layout: bpy.types.UILayout, context: bpy.types.Context, ticket: st
 
 
 def _factor(news: News | None) -> float:
-    return news.step.progress if news and news.step else 0.0
+    return news.step.whole if news and news.step else 0.0
 
 
 def _stage(news: News | None) -> str:
     """Such as "denoising, segment 2 of 3, 4 min left"."""
     if news is None or news.step is None:
         return "starting"
-    parts = [news.step.stage]
+    parts = [*([news.step.person] if news.step.person else []), news.step.stage]
     job = news.step.job
     if job and job.segments > 1:
         parts.append(f"segment {job.segment} of {job.segments}")
@@ -137,4 +185,4 @@ def _sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str,
         column.label(text=line, icon="BLANK1" if number else icon)
 
 
-register, unregister = bpy.utils.register_classes_factory((WAN_ANIMATE_PT_strip, WAN_ANIMATE_PT_advanced))
+register, unregister = bpy.utils.register_classes_factory((WAN_ANIMATE_PT_strip, WAN_ANIMATE_PT_camera, WAN_ANIMATE_PT_advanced))

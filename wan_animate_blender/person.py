@@ -15,7 +15,7 @@ def _is_armature(_: bpy.types.PropertyGroup, thing: bpy.types.Object) -> bool:
 
 
 def _strips(_: bpy.types.PropertyGroup, context: bpy.types.Context, text: str) -> list[str]:
-    """Names for the matte's search field."""
+    """Names for a search field."""
     editor = timeline.sequencer_scene(context).sequence_editor
     names = [strip.name for strip in timeline.strips_all(editor)] if editor else []
     return [name for name in names if text.lower() in name.lower()]
@@ -85,8 +85,26 @@ class WanAnimatePerson(bpy.types.PropertyGroup):
         items=(
             ("rig", "Rig", "Render the rig's face in every frame"),
             ("plate", "Plate", "Take the face of the person in the plate"),
+            ("driving", "Performance", "Take the middle of another strip, such as a helmet camera's"),
+            ("still", "Still", "Keep the expression of one picture"),
             ("none", "None", "Leave the expression to the model"),
         ),
+    )
+    face_engine: EnumProperty(
+        name="Engine",
+        description="What renders the rig's face",
+        items=(
+            ("cycles", "Cycles", "On the processor with few rays: works on every machine"),
+            ("scene", "Scene", "As the 3D scene is set up; EEVEE and Workbench want a graphics card"),
+        ),
+    )
+    face_strip: StringProperty(
+        name="Performance",
+        description="Strip of the same scene that shows the face; its transform frames it in the middle of the canvas",
+        search=_strips,
+    )
+    face_still: PointerProperty(
+        type=bpy.types.Image, name="Expression", description="Picture of a face, whose middle square is used"
     )
 
 

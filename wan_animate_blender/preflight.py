@@ -107,5 +107,8 @@ def _answer(scene_name: str, strip_name: str) -> None:
     way = timeline.path(scene.sequence_editor, strip_name) if scene and scene.sequence_editor else []
     if way:
         found = look(scene, way[-1])
+        for person in way[-1].wan_animate.people:
+            if person.character:
+                person.character.preview_ensure()
         _answers[f"{scene_name}/{strip_name}"] = _Answer(_question(way[-1]), time.monotonic(), found)
         desk.redraw()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
 
-from . import export, identity, matte, timeline
+from . import clip, export, face, identity, matte, timeline
 from .person import WanAnimatePerson
-from .wire import BadInput, FaceSource, Mode, RasterKind
+from .properties import WanAnimateStrip
+from .wire import BadInput, FaceSource, MapUse, Mode, RasterKind
 
 
 def prepare(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> list[export.Request]:
@@ -34,8 +36,24 @@ def requests(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> list[
     Raises `BadInput` for settings that no model takes.
     """
     ours = strip.wan_animate
+    _check_people(ours)
     names = _names(ours.people, ours.shot or _free_name(root))
-    return [_request(scene, strip, root, *one) for one in zip(ours.people, names, strict=True)]
+    rigs = [person.rig for person in ours.people]
+    return [
+        replace(_request(scene, strip, root, person, name), front=tuple(filter(None, rigs[index + 1 :])))
+        for index, (person, name) in enumerate(zip(ours.people, names, strict=True))
+    ]
+
+
+def _check_people(ours: WanAnimateStrip) -> None:
+    names = ours.people.keys()
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise BadInput(f"two people are called {twice[0]!r}; rename one of them")
+    if len(names) > 1 and ours.mode == Mode.ANIMATE:
+        raise BadInput(
+            f"the mode 'animate' gives every character a background of its own, and here are {len(names)} people; "
+            "keep one of them, or choose the mode 'replace'"
+        )
 
 
 def request(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> export.Request:
@@ -56,17 +74,22 @@ def _request(
         root=root,
         name=name,
         uid=ours.uid,
+        person=person.name,
         mode=Mode(ours.mode),
         raster=RasterKind(ours.raster),
         handles=ours.handles,
         rig=person.rig,
-        rig_scene=person.rig_scene or _scene_of(person.rig),
+        rig_scene=scene_of(person),
         rig_time=export.RigTime(person.rig_time),
         rig_start=person.rig_start if person.use_rig_start else None,
         camera=ours.camera,
-        character=_picture(person.character),
+        lens=lens_of(ours),
+        character=person.character,
         matte=_matte(scene, person),
         face=FaceSource(person.face),
+        face_engine=face.Engine(person.face_engine),
+        face_strip=_strip(scene, person.face_strip),
+        face_still=person.face_still,
         settings=ours.settings(),
     )
 
@@ -99,12 +122,25 @@ def _free_name(root: Path) -> str:
     return name
 
 
-def _scene_of(rig: bpy.types.Object | None) -> bpy.types.Scene | None:
-    return next((scene for scene in bpy.data.scenes if rig and scene.objects.get(rig.name) == rig), None)
+def scene_of(person: WanAnimatePerson) -> bpy.types.Scene | None:
+    """The 3D scene of a person: the chosen one, or the first that the rig is in."""
+    rig = person.rig
+    found = (scene for scene in bpy.data.scenes if rig and scene.objects.get(rig.name) == rig)
+    return person.rig_scene or next(found, None)
 
 
-def _picture(image: bpy.types.Image | None) -> Path | None:
-    return Path(bpy.path.abspath(image.filepath, library=image.library)) if image else None
+def lens_of(ours: WanAnimateStrip) -> clip.Source | None:
+    """None while the clip or map that the lens is to come from is not chosen."""
+    match ours.lens:
+        case "CLIP" if ours.lens_clip:
+            return clip.FromClip(ours.lens_clip)
+        case "MAP" if ours.lens_map:
+            return clip.FromMap(ours.lens_map, MapUse(ours.lens_map_use))
+    return None
+
+
+def _strip(scene: bpy.types.Scene, name: str) -> timeline.Strip | None:
+    return next(iter(timeline.path(scene.sequence_editor, name)[-1:]), None)
 
 
 def _matte(scene: bpy.types.Scene, person: WanAnimatePerson) -> matte.Matte | None:
@@ -116,6 +152,6 @@ def _matte(scene: bpy.types.Scene, person: WanAnimatePerson) -> matte.Matte | No
             return matte.FromCollection(person.matte_collection)
         case "MASK" if person.matte_mask:
             return matte.FromMask(person.matte_mask)
-        case "STRIP" if found := timeline.path(scene.sequence_editor, person.matte_strip):
-            return matte.FromStrip(found[-1])
+        case "STRIP" if found := _strip(scene, person.matte_strip):
+            return matte.FromStrip(found)
     return None

@@ -33,6 +33,12 @@ class Step:
     """0 to 1 of this stage."""
     message: str = ""
     job: Job | None = None
+    whole: float = 0.0
+    """0 to 1 of all that was asked for, in a chain."""
+    person: str = ""
+    """Whom it is about, where there are several."""
+    take: Path | None = None
+    """Folder of a take that has just arrived."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,12 +28,12 @@ def import_take(scene: bpy.types.Scene, folder: Path, *, strip: timeline.Strip |
     Raises `BadInput` when it is not complete, of another strip, in the edit already, or has no frame in common with
     what the strip shows now.
     """
-    take = _read(folder)
+    take = read(folder)
     strip = _its_strip(scene, take, strip)
-    files = _pictures(take, folder)
+    files = pictures(take, folder, LAYER[take.mode])
     _expect_new(scene, take)
-    shot = _export(folder, take)
-    first = _place(strip, shot)
+    shot = export_of(folder, take)
+    first = place(strip, shot)
     start, end = timeline.frame_range(strip)
     start, end = max(start, first), min(end, first + len(files))
     if start >= end:
@@ -62,7 +62,8 @@ def summary(new: timeline.Strip) -> str:
     return text
 
 
-def _read(folder: Path) -> Take:
+def read(folder: Path) -> Take:
+    """What the take in `folder` says of itself. Raises `BadInput` when it is none."""
     try:
         return Take.loads((folder / TAKE_FILE).read_bytes())
     except OSError as error:
@@ -84,9 +85,8 @@ def _its_strip(scene: bpy.types.Scene, take: Take, chosen: timeline.Strip | None
     return strip
 
 
-def _pictures(take: Take, folder: Path) -> list[Path]:
-    """The files of the layer that goes into the edit, one for each frame. Raises `BadInput` naming a missing one."""
-    layer = LAYER[take.mode]
+def pictures(take: Take, folder: Path, layer: str) -> list[Path]:
+    """The files of one layer, one for each frame. Raises `BadInput` naming a missing one."""
     paths = {int(Path(path).stem): path for path in take.sequence(layer)}
     for number in range(take.first, take.last + 1):
         path = paths.get(number)
@@ -115,7 +115,7 @@ def _name_of(take: Take) -> str:
     return f"{take.strip} {take.export} {take.version}"
 
 
-def _export(folder: Path, take: Take) -> Shot:
+def export_of(folder: Path, take: Take) -> Shot:
     """The shot that `take` was rendered from: it says which frames of the footage and which pixels were meant."""
     for file in sorted(folder.parent.parent.glob(f"e*/{SHOT_FILE}")):
         try:
@@ -130,11 +130,12 @@ def _export(folder: Path, take: Take) -> Shot:
     )
 
 
-def _place(strip: timeline.Strip, shot: Shot) -> int:
-    """Frame of the timeline where the first frame of `shot` lies now, told by the footage's frame at its cut."""
-    row = shot.frames[shot.cut_in - shot.frames[0].shot]
-    behind = timeline.content(strip)
-    return round(behind.first + row.source - behind.trimmed) - (row.shot - shot.frames[0].shot)
+def place(strip: timeline.Strip, shot: Shot) -> int:
+    """Frame of the timeline where the first frame of `shot` lies now: where its frames of the footage are.
+
+    Raises `BadInput` when the footage plays at another speed than when `shot` was exported.
+    """
+    return timeline.place(strip, [row.source for row in shot.frames], near=round(shot.frames[0].timeline))
 
 
 def _add(scene: bpy.types.Scene, strip: timeline.Strip, name: str, files: list[Path], first: int) -> timeline.Strip:

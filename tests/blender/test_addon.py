@@ -361,6 +361,9 @@ def test_every_setting_can_be_reached_and_has_a_tooltip(plate: Any) -> None:
     for matte in ("COLLECTION", "MASK", "STRIP"):
         plate.wan_animate.person.matte = matte
         drawn |= set(draw(panels.WAN_ANIMATE_PT_strip))
+    for face in panels.FACE_FIELDS:
+        plate.wan_animate.person.face = face
+        drawn |= set(draw(panels.WAN_ANIMATE_PT_strip))
     groups = plate.wan_animate, plate.wan_animate.person
     settings = [p for group in groups for p in group.bl_rna.properties if p.identifier not in NOT_SET]
     visible = [p for p in settings if not p.is_hidden]

@@ -100,10 +100,10 @@ def test_generate_goes_the_whole_way(plate: Any, served: Served, tmp_path: Path,
     *steps, last = said(capsys)
     stages = list(dict.fromkeys(step["stage"] for step in steps))
     assert stages[:2] == ["exporting", "uploading"]
-    assert stages[-1] == "fetching"
-    assert last["take"] == str(tmp_path / "shots" / "SH010" / "takes" / "v001")
+    assert stages[-2:] == ["fetching", "arrived"]
+    assert last["takes"] == [str(tmp_path / "shots" / "SH010" / "takes" / "v001")]
     assert last["strips"] == ["SH010 v001 character"]
-    take = Take.loads(Path(last["take"], TAKE_FILE).read_bytes())
+    take = Take.loads(Path(last["takes"][0], TAKE_FILE).read_bytes())
     assert (take.first, take.last, take.width, take.height) == (1001, 1009, 80, 48)
     bpy.ops.wm.revert_mainfile()
     new = timeline.strips(bpy.context.scene.sequence_editor)["SH010 v001 character"]

@@ -84,7 +84,7 @@ def run(out: Path, mode: Mode, plate: Path | None, character: Path | None, blend
             )
         )  # fmt: skip
         board.show({"stage": "contact sheet"})
-        result = checked(Path(last["export"]), Path(last["take"]))
+        result = checked(Path(last["exports"][-1]), Path(last["takes"][-1]))
         video.write_picture(
             out / SHEET, contact_sheet([moment(result, i) for i in moments(len(result.shot.keypoints))])
         )

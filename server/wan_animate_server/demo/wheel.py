@@ -2,8 +2,8 @@
 
 Run by path with a Python that has `bpy`; imported by nothing. Knows nothing of the demo.
 
-    wheel.py [-b [FILE]] [--factory-startup] [--python-exit-code N] [--python SCRIPT] [--version]
-             [--command NAME ARGS… | -- ARGS…]
+    wheel.py [-b [FILE]] [--factory-startup] [--enable-autoexec | --disable-autoexec] [--python-exit-code N]
+             [--python SCRIPT] [--version] [--command NAME ARGS… | -- ARGS…]
 
 Like Blender it works through its arguments from left to right, enables the installed extensions unless
 `--factory-startup` stands before, and gives `--command` all that follows. Unlike Blender it ends with 1 when a script
@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
     """Do what `arguments` say; the exit code of `--command`, else 0."""
     global error_code
     rest = list(arguments)
+    scripts: dict[str, bool] = {}
     collect_commands()
     if "--factory-startup" not in rest:
         enable_extensions()
@@ -42,6 +43,8 @@ def main(arguments: list[str]) -> int:
         match rest.pop(0):
             case "-b" | "--background" | "--factory-startup":
                 pass  # the wheel has no window, and starts from the factory's settings
+            case "--enable-autoexec" | "--disable-autoexec" as word:
+                scripts = {"use_scripts": word == "--enable-autoexec"}
             case "--version" | "-v":
                 sys.stdout.write(f"Blender {bpy.app.version_string}\n")
                 break
@@ -54,7 +57,7 @@ def main(arguments: list[str]) -> int:
             case "--":
                 break
             case path:
-                bpy.ops.wm.open_mainfile(filepath=path)
+                bpy.ops.wm.open_mainfile(filepath=path, **scripts)
     return 0
 
 
