@@ -360,6 +360,12 @@ def test_fingertips_of_bones_that_importers_let_point_anywhere_go_on_with_the_fi
     assert sure["index3.L"] == anatomy.DERIVED < sure["index2.L"] == 1.0
 
 
+def test_without_toes_the_foot_ends_where_its_bone_does() -> None:
+    bones = [bone for bone in FAMILIES["Unreal and MPFB game engine"][1] if not bone.name.startswith("ball")]
+    rig = people.rig("someone", bones)
+    assert at_rest(rig, rigs.choose(rig))["bigtoe.L"] == pytest.approx(people.BODY["foot"][2])
+
+
 def test_guesses_do_not_depend_on_how_bones_are_rolled_or_the_rig_is_turned() -> None:
     turn = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
     straight, turned = sticks(), sticks(turn)

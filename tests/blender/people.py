@@ -221,6 +221,7 @@ def _openpose() -> list[Stick]:
             found.append(Stick(s + name, above, flip(ends[parent]), flip(ends[name])))
         ankle, toe = BODY["foot"][1], BODY["toe"][2]
         found.append(Stick(f"{s}BigToe", f"{s}Ankle", flip(ankle), flip(toe)))
+        found.append(Stick(f"{s}SmallToe", f"{s}BigToe", flip(toe), flip((0.17, -0.17, 0.02))))
         found.append(Stick(f"{s}Heel", f"{s}Ankle", flip(ankle), flip((0.12, 0.05, 0.01))))
         found.append(Stick(f"{s}Eye", "Neck", (0, -0.12, 1.6), flip((0.03, -0.1, 1.63))))
         found.append(Stick(f"{s}Ear", f"{s}Eye", flip((0.03, -0.1, 1.63)), flip((0.08, 0.0, 1.61))))

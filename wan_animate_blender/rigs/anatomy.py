@@ -60,7 +60,7 @@ class _Place:
 
 def bind(fit: Fit, rest: Mapping[str, Bone]) -> Binding:
     """Attach the 133 keypoints to the bones of a rig. `rest` has all bones that `fit` names, and their parents."""
-    places = {point: _place(point, s, rest) for point, s in fit.spots.items()}
+    places = {point: _place(point, fit, rest) for point in fit.spots}
     for point, place in _derived(fit.spots, rest, places):
         places.setdefault(point, place)
     row = [places.get(point) or places.get(other_name(point)) for point in ORDER]
@@ -83,10 +83,12 @@ def at_rest(binding: Binding, rest: Mapping[str, Bone]) -> Array:
     return points
 
 
-def _place(point: str, spot: Spot, rest: Mapping[str, Bone]) -> _Place:
+def _place(point: str, fit: Fit, rest: Mapping[str, Bone]) -> _Place:
+    spot = fit.spots[point]
     bone = rest[spot.bone]
     before = rest.get(bone.parent)
-    if spot.along == 1.0 and before and point.partition(".")[0] in TIPS:
+    turns = spot.bone in {fit.spots[f"ankle.{s}"].bone for s in SIDES}  # a foot does not go on with the shank
+    if spot.along == 1.0 and before and not turns and point.partition(".")[0] in TIPS:
         way, on = bone.at(0) - before.at(0), bone.at(1) - bone.at(0)
         if way @ on < SIDEWAYS * np.linalg.norm(way) * np.linalg.norm(on):
             return _Place(spot.bone, bone.at(0) + way, min(spot.sure, DERIVED))
