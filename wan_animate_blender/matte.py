@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bpy
 
-from . import plate, pose, stills, timeline
+from . import colours, plate, pose, stills, timeline
 from .wire import BadInput, FrameRow, Raster, frame_name
 
 SAMPLES = 16
@@ -114,7 +114,7 @@ def _write_mask(mask: bpy.types.Mask, place: Place, rows: Sequence[FrameRow], fo
     folder.mkdir()
     with stills.copy_of(place.scene) as copy, _lasting(mask, rows[-1].source) as lasting:
         stills.prepare(copy, place.raster.width, place.raster.height, "BW")
-        stills.set_view(copy, stills.VIEW)
+        stills.set_view(copy, colours.shown(copy.sequencer_colorspace_settings.name)[1])
         copy.render.use_sequencer, copy.render.engine = True, "CYCLES"
         copy.animation_data_clear()
         copy.sequence_editor_clear()
@@ -163,7 +163,7 @@ def _write_objects(
     others = pose.rendered(view) - targets
     with pose.time_kept(view.scene), stills.copy_of(view.scene) as copy, _glow() as glow, _holdout(copy) as holdout:
         stills.prepare(copy, view.width, view.height, "BW")
-        stills.set_view(copy, "Raw")
+        stills.set_view(copy, colours.numbers()[1])
         stills.trace(copy, SAMPLES)
         copy.cycles.max_bounces, copy.cycles.pixel_filter_type = 0, "BOX"
         copy.world, copy.render.film_transparent = None, False

@@ -34,15 +34,54 @@ def write_png(file: Path, pixels: np.ndarray) -> Path:
     return file
 
 
-def read_png(file: Path) -> np.ndarray:
-    """uint8 [H, W, 3] of a picture, y down, read by Blender without any view on it."""
+def read_png(file: Path, levels: int = 255) -> np.ndarray:
+    """uint8 [H, W, 3] of a picture, y down, read by Blender without any view on it; uint16 with 65535 `levels`."""
+    return np.rint(read_numbers(file) * levels).astype(np.uint8 if levels == 255 else np.uint16)
+
+
+def read_numbers(file: Path) -> np.ndarray:
+    """float32 [H, W, 3] of a picture, y down, as it is in the file; whole numbers become 0 to 1."""
     image = bpy.data.images.load(str(file))
     image.colorspace_settings.name = "Non-Color"
     width, height = image.size
     flat = np.empty(width * height * 4, np.float32)
     image.pixels.foreach_get(flat)
     bpy.data.images.remove(image)
-    return np.rint(flat.reshape(height, width, 4)[::-1, :, :3] * 255).astype(np.uint8)
+    return flat.reshape(height, width, 4)[::-1, :, :3]
+
+
+def write_exr(file: Path, pixels: np.ndarray) -> Path:
+    """Write float16 or float32 [H, W, 3] or [H, W, 4] as an OpenEXR file of one layer, without compression."""
+    height, width, count = pixels.shape
+    channels = "RGBA"[:count]
+    order = sorted(channels)
+    kind = {2: 1, 4: 2}[pixels.dtype.itemsize]
+    listed = b"".join(name.encode() + struct.pack("<BIBxxxII", 0, kind, 1, 1, 1) for name in order) + b"\0"
+    box = struct.pack("<4i", 0, 0, width - 1, height - 1)
+    attributes = (
+        ("channels", "chlist", listed), ("compression", "compression", b"\0"), ("dataWindow", "box2i", box),
+        ("displayWindow", "box2i", box), ("lineOrder", "lineOrder", b"\0"),
+        ("pixelAspectRatio", "float", struct.pack("<f", 1)), ("screenWindowCenter", "v2f", bytes(8)),
+        ("screenWindowWidth", "float", struct.pack("<f", 1)),
+    )  # fmt: skip
+    head = b"\x76\x2f\x31\x01\x02\0\0\0" + b"".join(
+        name.encode() + b"\0" + of.encode() + b"\0" + struct.pack("<I", len(value)) + value
+        for name, of, value in attributes
+    )
+    planes = np.stack([pixels[:, :, channels.index(name)] for name in order], axis=1)  # [H, C, W], as lines lie
+    lines = [struct.pack("<iI", y, plane.nbytes) + plane.tobytes() for y, plane in enumerate(planes)]
+    start = len(head) + 1 + 8 * height
+    table = struct.pack(f"<{height}Q", *(start + y * len(lines[0]) for y in range(height)))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(head + b"\0" + table + b"".join(lines))
+    return file
+
+
+def light(seed: int, kind: type[np.floating] = np.float32, width: int = 80, height: int = 48) -> np.ndarray:
+    """Scene-linear noise [H, W, 3], also far below 0 and above 1, and very dark."""
+    random = np.random.default_rng(seed)
+    exponent = random.uniform(-12, 5, (height, width, 3))
+    return (np.exp2(exponent) * random.choice([-1, 1, 1, 1], exponent.shape)).astype(kind)
 
 
 def noise(seed: int, width: int = 80, height: int = 48) -> np.ndarray:

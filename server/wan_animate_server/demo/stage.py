@@ -163,7 +163,7 @@ def render_frames(scene: Any, folder: Path, frames: Iterable[int], mode: str = "
     """Render `frames` of `scene` as 8-bit PNG files, RGB or grey ("BW"), telling how far it is; their paths."""
     frames = list(frames)
     files = [folder / f"{frame:04d}.png" for frame in frames]
-    timeline.write_png(scene.render.image_settings, mode)
+    timeline.write_stills(scene.render.image_settings, "PNG", mode, "8")
     scene.render.filepath = str(folder / "####")
 
     def tell(*_: object) -> None:
