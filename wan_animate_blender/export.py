@@ -9,8 +9,8 @@ import enum
 import io
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -18,9 +18,11 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import base, character, clip, face, matte, plate, pose, timeline, wire
+from . import armature, base, character, clip, drivers, face, matte, plate, pose, timeline, wire
 from .face import Engine
 from .lens import Lens
+from .retarget import Retarget
+from .rigs import Spot
 from .wire import BadInput, FaceSource, FrameRow, Mode, RasterKind
 
 
@@ -56,6 +58,10 @@ class Request:
     handles: int = 8
     """Frames wanted before and after the cut; the strip may have fewer."""
     rig: bpy.types.Object | None
+    assignment: Mapping[str, Spot] = field(default_factory=dict)
+    """Points that were put on bones of the rig by hand."""
+    retarget: Retarget | None = None
+    """How the character is built; None is as the rig is."""
     rig_scene: bpy.types.Scene | None = None
     """None is the sequencer's scene."""
     rig_time: RigTime = RigTime.SOURCE
@@ -99,7 +105,7 @@ def problems(request: Request) -> dict[str, str]:
     checks: dict[str, Callable[[Request], object]] = {
         "strip": _check_strip,
         "lens": _lens,
-        "rig": lambda r: pose.check(view(r)),
+        "rig": _check_rig,
         "matte": _check_matte,
         "face": _check_face,
         "character": lambda r: character.check(r.character),
@@ -134,6 +140,17 @@ def _sentence(one: Callable[[Request], object], request: Request) -> str | None:
 def _check_strip(request: Request) -> None:
     plate.check(request.strip)
     timeline.sources(_around(request), request.strip, timeline.frame_range(request.strip)[:1])
+
+
+def _check_rig(request: Request) -> None:
+    seen = view(request)
+    pose.check(seen)
+    drivers.check(_posed(seen))
+
+
+def _posed(seen: pose.View) -> set[bpy.types.Object]:
+    """What must stand right for the pose to be right."""
+    return {seen.rig, seen.rig.parent, *pose.body(seen), *pose.cameras(seen)} - {None}
 
 
 def _check_matte(request: Request) -> None:
@@ -175,7 +192,9 @@ def view(request: Request) -> pose.View:
         raise BadInput("no rig is chosen; choose the armature that moves the character")
     raster = plate.raster(request.scene, request.strip, request.raster)
     scene = request.rig_scene or request.scene
-    return pose.View(scene, request.rig, request.camera, raster.width, raster.height, _lens(request))
+    fit = armature.fit(request.rig, request.assignment)
+    size = raster.width, raster.height
+    return pose.View(scene, request.rig, request.camera, *size, _lens(request), fit, request.retarget)
 
 
 def _lens(request: Request) -> Lens | None:
@@ -267,6 +286,7 @@ def _fill(request: Request, folder: Path) -> Iterator[Progress]:
     kinds = 2 + (request.mode is Mode.REPLACE) + request.face.is_pictures
     for done, what in enumerate(_write_frames(request, place, behind, rows, folder), start=1):
         yield Progress(done, kinds * len(rows), what)
+    drivers.check(_posed(place.view))  # renders evaluate things that no window shows, and so nobody has checked
     picture = character.write(request.character, folder)
     clip.write(request.lens, folder)
     shot = wire.Shot(
@@ -298,7 +318,7 @@ def _write_frames(
     for keypoints in pose.keypoints(seen, [row.rig for row in rows]):
         points.append(keypoints)
         yield "pose"
-    boxes = face.boxes(np.array(points), seen.width, seen.height)
+    boxes = face.boxes(np.array(list(_performed(seen, points, rows))), seen.width, seen.height)
     packed = io.BytesIO()
     np.savez(packed, keypoints=np.array(points), face_box=boxes)
     wire.write_atomically(folder / wire.POSE_FILE, packed.getvalue())
@@ -313,6 +333,13 @@ def _write_frames(
             yield "matte"
     for _ in _faces(request, seen, boxes, rows, folder / "face"):
         yield "face"
+
+
+def _performed(
+    seen: pose.View, points: Sequence[np.ndarray], rows: tuple[FrameRow, ...]
+) -> Iterable[np.ndarray]:  # fmt: skip
+    """The rig's own keypoints, not the character's: its face is where they are."""
+    return pose.keypoints(replace(seen, retarget=None), [row.rig for row in rows]) if seen.retarget else points
 
 
 def _faces(

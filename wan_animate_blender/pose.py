@@ -49,11 +49,17 @@ def check(view: View) -> None:
         each.update()  # else what a script has just linked is in none
     layer(view)
     fit(view)
-    cameras = {marker.camera for marker in scene.timeline_markers if marker.camera} | {scene.camera}
-    if view.camera is None and cameras == {None}:
+    if not cameras(view):
         raise BadInput(f"the scene {scene.name!r} has no camera; add the one that filmed the plate, or choose it")
-    for camera in {view.camera} if view.camera else cameras - {None}:
+    for camera in cameras(view):
         _check_camera(camera)
+
+
+def cameras(view: View) -> set[bpy.types.Object]:
+    """The view's camera, or all that the scene's markers may switch to."""
+    if view.camera:
+        return {view.camera}
+    return {marker.camera for marker in view.scene.timeline_markers if marker.camera} | {view.scene.camera} - {None}
 
 
 def _check_camera(camera: bpy.types.Object) -> None:
@@ -140,6 +146,11 @@ def keypoints(view: View, times: Sequence[float]) -> Iterator[np.ndarray]:
         for time in times:
             set_time(view.scene, time)
             yield _see(view, binding)
+
+
+def now(view: View) -> np.ndarray:
+    """The keypoints at the scene's current time, like those of `keypoints`."""
+    return _see(view, armature.bind(view.rig, fit(view)))
 
 
 def _see(view: View, binding: anatomy.Binding) -> np.ndarray:

@@ -12,8 +12,10 @@ import bpy
 import numpy as np
 import pytest
 from footage import noise, write_png
+from serving import Served, serving
+from takes import enable_addon
 
-from wan_animate_blender import timeline
+from wan_animate_blender import desk, timeline
 
 Paint = Callable[[int], np.ndarray]
 
@@ -97,3 +99,39 @@ def camera(edit: bpy.types.Scene) -> bpy.types.Object:
     lens.lens = 32.0
     edit.camera = thing
     return thing
+
+
+# --- a file that is ready -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def addon(fresh: None) -> Iterator[None]:
+    enable_addon()
+    yield
+    desk.unregister()
+
+
+@pytest.fixture
+def plate(
+    addon: None, edit: Any, film: Callable[..., Any], metarig: bpy.types.Object, camera: bpy.types.Object,
+    tmp_path: Path,
+) -> Any:  # fmt: skip
+    """A saved file whose active strip, five frames from 12, is ready to be generated."""
+    strip = film("plate", frames=9, first=10)
+    matte = film("matte", lambda i: np.full((48, 80), 255 * (i % 2), np.uint8), frames=9, first=10, channel=2)
+    for one in (strip, matte):
+        timeline.set_frame_range(one, 12, 17)
+    ours = strip.wan_animate
+    person = ours.add_person()
+    person.rig, person.matte, person.matte_strip, person.face = metarig, "STRIP", "matte", "none"
+    person.character = bpy.data.images.load(str(write_png(tmp_path / "hero.png", noise(99, 40, 60))))
+    ours.handles, ours.steps, ours.segment, ours.area = 0, 1, 9, 80 * 48
+    edit.sequence_editor.active_strip = strip
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
+    return strip
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("server")) as served:
+        yield served

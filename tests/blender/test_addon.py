@@ -2,75 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 import pytest
-from footage import noise, write_png
-from installed import build, install, launcher
-from serving import Served, serving
+from panel import PREFERENCES, draw, until_done, use
+from serving import Served
 from takes import enable_addon, export_of, take_of
 
 from wan_animate_blender import desk, identity, panels, preflight, timeline, wire
-from wan_animate_blender.request import request
+from wan_animate_blender.request import prepare, request, requests
 from wan_animate_blender.take import import_take
 
-PREFERENCES = "wan_animate_blender"
-
-
-@pytest.fixture(autouse=True)
-def addon(fresh: None) -> Iterator[None]:
-    enable_addon()
-    yield
-    desk.unregister()
-
-
-@pytest.fixture
-def plate(
-    edit: Any, film: Callable[..., Any], metarig: bpy.types.Object, camera: bpy.types.Object, tmp_path: Path
-) -> Any:
-    """A saved file whose active strip, five frames from 12, is ready to be generated."""
-    strip = film("plate", frames=9, first=10)
-    matte = film("matte", lambda i: np.full((48, 80), 255 * (i % 2), np.uint8), frames=9, first=10, channel=2)
-    for one in (strip, matte):
-        timeline.set_frame_range(one, 12, 17)
-    ours = strip.wan_animate
-    person = ours.add_person()
-    person.rig, person.matte, person.matte_strip, person.face = metarig, "STRIP", "matte", "none"
-    person.character = bpy.data.images.load(str(write_png(tmp_path / "hero.png", noise(99, 40, 60))))
-    ours.handles, ours.steps, ours.segment, ours.area = 0, 1, 9, 80 * 48
-    edit.sequence_editor.active_strip = strip
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
-    return strip
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("server")) as served:
-        yield served
-
-
-def use(served: Served) -> None:
-    preferences = bpy.context.preferences.addons[PREFERENCES].preferences
-    preferences.url, preferences.token = served.url, served.token
-
-
-def until_done(ticket: str, seconds: float = 60.0) -> list[float]:
-    """Be Blender's timer until the work is over; how long each tick took."""
-    ticks, deadline = [], time.monotonic() + seconds
-    while True:
-        began = time.monotonic()
-        again = desk.tick()
-        ticks.append(time.monotonic() - began)
-        if again is None:
-            return ticks
-        assert time.monotonic() < deadline, desk.latest.get(ticket)
-        time.sleep(0.02)
+pytestmark = pytest.mark.usefixtures("addon")
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -234,6 +180,87 @@ def test_shots_are_numbered_around_what_is_there(edit: Any, film: Callable[..., 
     assert request(edit, second, tmp_path).name == "SH030"
 
 
+# --- people ---------------------------------------------------------------------------------------
+
+
+def names(strip: Any) -> list[str]:
+    return [*strip.wan_animate.people.keys(), strip.wan_animate.person.name]
+
+
+def test_the_first_person_is_there_as_soon_as_a_strip_was_looked_at(edit: Any, film: Callable[..., Any]) -> None:
+    strip = film()
+    edit.sequence_editor.active_strip = strip
+    assert strip.wan_animate.person is None
+    preflight.look(edit, strip)
+    assert names(strip) == ["Person 1", "Person 1"]
+    assert "rig" in draw(panels.WAN_ANIMATE_PT_strip)
+
+
+def test_people_are_added_in_front_moved_and_removed(plate: Any) -> None:
+    assert not bpy.ops.wan_animate.remove_person.poll()
+    for _ in range(2):
+        assert bpy.ops.wan_animate.add_person() == {"FINISHED"}
+    assert names(plate) == ["Person 1", "Person 2", "Person 3", "Person 3"]
+    bpy.ops.wan_animate.move_person(forwards=False)
+    assert names(plate) == ["Person 1", "Person 3", "Person 2", "Person 3"]
+    bpy.ops.wan_animate.move_person(forwards=False)
+    assert bpy.ops.wan_animate.move_person(forwards=False) == {"CANCELLED"}
+    assert names(plate) == ["Person 3", "Person 1", "Person 2", "Person 3"]
+    bpy.ops.wan_animate.move_person(forwards=True)
+    bpy.ops.wan_animate.remove_person()
+    assert names(plate) == ["Person 1", "Person 2", "Person 1"]
+
+
+def test_one_person_alone_is_no_list_and_several_are(plate: Any) -> None:
+    assert "people" not in draw(panels.WAN_ANIMATE_PT_strip)
+    bpy.ops.wan_animate.add_person()
+    assert "people" in draw(panels.WAN_ANIMATE_PT_strip)
+
+
+def test_shots_of_people_keep_their_names_whatever_becomes_of_the_order(edit: Any, plate: Any, tmp_path: Path) -> None:
+    ours = plate.wan_animate
+    ours.people[0].name = "Zoë"
+    ours.add_person().name = "Ben Ö."
+    assert [one.name for one in prepare(edit, plate, tmp_path)] == ["SH010", "SH010_Ben"]
+    ours.people.move(1, 0)
+    ours.people[0].name, ours.people[1].name = "Anna", "Ben"
+    ours.add_person().name = "Ben!"
+    said = [(one.person, one.name) for one in prepare(edit, plate, tmp_path)]
+    assert said == [("Anna", "SH010_Ben"), ("Ben", "SH010"), ("Ben!", "SH010_Ben2")]
+    ours.shot = "SH030"
+    assert [one.name for one in prepare(edit, plate, tmp_path)] == ["SH030", "SH030_Ben", "SH030_Ben2"]
+
+
+def test_whoever_is_in_front_hides_the_others(edit: Any, plate: Any, tmp_path: Path) -> None:
+    ours = plate.wan_animate
+    rigs = [ours.person.rig, *(bpy.data.objects.new(n, bpy.data.armatures.new(n)) for n in ("b", "c"))]
+    for rig in rigs[1:]:
+        ours.add_person().rig = rig
+    assert [one.front for one in requests(edit, plate, tmp_path)] == [(rigs[1], rigs[2]), (rigs[2],), ()]
+
+
+@pytest.mark.parametrize(("change", "about", "sentence"), [
+    (lambda ours: setattr(ours.people[1], "rig", None), "people", "Ben: no rig is chosen"),
+    (lambda ours: setattr(ours.people[1], "name", "Anna"), "settings", "two people are called 'Anna'; rename one"),
+    (lambda ours: setattr(ours, "mode", "animate"), "settings", "a background of its own, and here are 2 people"),
+])  # fmt: skip
+def test_what_is_wrong_with_people_that_are_not_shown_is_said(
+    plate: Any, change: Any, about: str, sentence: str
+) -> None:
+    ours = plate.wan_animate
+    anna = ours.person
+    anna.name = "Anna"
+    ben = ours.add_person()
+    ben.name = "Ben"
+    for field in ("rig", "character", "matte", "matte_strip", "face"):
+        setattr(ours.people[1], field, getattr(ours.people[0], field))
+    ours.active_person = 0
+    assert preflight.problems(bpy.context) == {}
+    change(ours)
+    assert sentence in (preflight.problems(bpy.context) or {})[about]
+    assert sentence in " ".join(draw(panels.WAN_ANIMATE_PT_strip))
+
+
 # --- what stands in the way -----------------------------------------------------------------------
 
 
@@ -285,60 +312,6 @@ def test_an_unsaved_file_has_no_folder_for_shots(edit: Any, film: Callable[..., 
 # --- the panel ------------------------------------------------------------------------------------
 
 
-class Paper:
-    """Takes the place of a layout: refuses what Blender's would refuse, and remembers what was drawn."""
-
-    def __init__(self, drawn: list[str]) -> None:
-        self.drawn = drawn
-
-    def _part(self, **_: Any) -> Paper:
-        return Paper(self.drawn)
-
-    row = column = _part
-
-    def prop(self, data: Any, name: str) -> None:
-        assert name in data.bl_rna.properties.keys()  # noqa: SIM118
-        self.drawn.append(name)
-
-    def template_ID(self, data: Any, name: str, *, open: str, text: str) -> None:  # noqa: N802
-        self.prop(data, name)
-
-    def label(self, *, text: str, icon: str) -> None:
-        assert icon in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items
-        self.drawn.append(text)
-
-    def operator(self, name: str, *, icon: str, text: str = "") -> None:
-        assert hasattr(bpy.types, name.replace("wan_animate.", "WAN_ANIMATE_OT_"))
-        assert icon in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items
-        self.drawn.append(name)
-
-    def progress(self, *, factor: float, text: str) -> None:
-        self.drawn.append(f"{factor:.2f} {text}")
-
-
-class Sidebar:
-    """Of the context, what a panel needs of a window that is not there."""
-
-    width, ui_scale = 300, 1.0
-
-
-def draw(panel: type) -> list[str]:
-    """What a panel draws of the active strip."""
-    drawn: list[str] = []
-
-    class Context:
-        region, scene = Sidebar, bpy.context.scene
-
-        class preferences:
-            system = Sidebar
-
-    class Itself:
-        layout = Paper(drawn)
-
-    panel.draw(Itself, Context)
-    return drawn
-
-
 def test_the_panel_shows_what_has_to_be_chosen_and_then_generate(plate: Any) -> None:
     drawn = draw(panels.WAN_ANIMATE_PT_strip)
     wanted = ["plate", "mode", "rig", "character", "matte", "matte_strip", "face", "wan_animate.generate"]
@@ -352,27 +325,37 @@ def test_a_sentence_stands_under_the_field_that_it_is_about(plate: Any) -> None:
     assert "no rig is chosen" in drawn[drawn.index("rig") + 1]
 
 
+def our_panels() -> list[type]:
+    found = [kind for kind in bpy.types.Panel.__subclasses__() if kind.__name__.startswith("WAN_ANIMATE_")]
+    assert panels.WAN_ANIMATE_PT_strip in found
+    return found
+
+
 NOT_SET = ("rna_type", "name", "people")
 
 
 def test_every_setting_can_be_reached_and_has_a_tooltip(plate: Any) -> None:
     plate.wan_animate.person.use_rig_start = True
-    drawn = set(draw(panels.WAN_ANIMATE_PT_advanced))
-    for matte in ("COLLECTION", "MASK", "STRIP"):
-        plate.wan_animate.person.matte = matte
-        drawn |= set(draw(panels.WAN_ANIMATE_PT_strip))
-    for face in panels.FACE_FIELDS:
-        plate.wan_animate.person.face = face
-        drawn |= set(draw(panels.WAN_ANIMATE_PT_strip))
     groups = plate.wan_animate, plate.wan_animate.person
+    drawn = {name for group in groups for panel in our_panels() for name in drawn_for_all(panel, group)}
     settings = [p for group in groups for p in group.bl_rna.properties if p.identifier not in NOT_SET]
     visible = [p for p in settings if not p.is_hidden]
     assert {p.identifier for p in visible} <= drawn
     assert all(p.description for p in visible)
 
 
+def drawn_for_all(panel: type, group: Any) -> Iterator[str]:
+    """What `panel` draws for every choice in `group`: some bring fields of their own."""
+    for choice in (p for p in group.bl_rna.properties if p.type == "ENUM"):
+        before = getattr(group, choice.identifier)
+        for item in choice.enum_items:
+            setattr(group, choice.identifier, item.identifier)
+            yield from draw(panel)
+        setattr(group, choice.identifier, before)
+
+
 def test_panels_are_in_the_sidebar_of_sequencer_and_preview() -> None:
-    for panel in (panels.WAN_ANIMATE_PT_strip, panels.WAN_ANIMATE_PT_advanced):
+    for panel in our_panels():
         place = panel.bl_space_type, panel.bl_region_type, panel.bl_category
         assert place == ("SEQUENCE_EDITOR", "UI", "Wan Animate")
 
@@ -412,130 +395,6 @@ def test_another_machine_is_not_asked_without_online_access() -> None:
         bpy.ops.wan_animate.connect()
 
 
-def test_generate_brings_a_take_onto_the_timeline(edit: Any, plate: Any, served: Served, tmp_path: Path) -> None:
-    use(served)
-    assert bpy.ops.wan_animate.generate() == {"FINISHED"}
-    uid = plate.wan_animate.uid
-    assert "is being worked on" in preflight.why_not(bpy.context)
-    assert any("starting" in line for line in draw(panels.WAN_ANIMATE_PT_strip))
-    ticks = until_done(uid)
-    assert desk.latest[uid].problem is None
-    new = timeline.strips(edit.sequence_editor)["SH010 v001 character"]
-    assert (new.channel, timeline.frame_range(new)) == (3, (12, 17))
-    assert "SH010 v001 character is on channel 3" in " ".join(draw(panels.WAN_ANIMATE_PT_strip))
-    assert max(ticks) < 0.5
-    assert preflight.why_not(bpy.context) == ""
-
-
-def test_the_arrival_of_a_take_is_one_step_to_undo(plate: Any, served: Served) -> None:
-    use(served)
-    bpy.ops.ed.undo_push(message="without a window this is what makes Blender keep steps at all")
-    bpy.ops.wan_animate.generate("EXEC_DEFAULT", True)
-    uid = plate.wan_animate.uid
-    until_done(uid)
-    assert names_of_strips() == {"plate", "matte", "SH010 v001 character"}
-    bpy.ops.ed.undo()
-    assert names_of_strips() == {"plate", "matte"}
-    assert identity.find(uid) is not None
-    bpy.ops.ed.redo()
-    assert names_of_strips() == {"plate", "matte", "SH010 v001 character"}
-
-
-def names_of_strips() -> set[str]:
-    return {strip.name for strip in timeline.strips(bpy.context.scene.sequence_editor)}
-
-
-def test_a_server_that_is_not_running_is_told_in_the_panel(plate: Any) -> None:
-    preferences = bpy.context.preferences.addons[PREFERENCES].preferences
-    preferences.url, preferences.token = "http://127.0.0.1:9", "a-token"
-    bpy.ops.wan_animate.generate()
-    until_done(plate.wan_animate.uid)
-    assert "no server answers" in " ".join(draw(panels.WAN_ANIMATE_PT_strip))
-
-
 def test_import_refuses_with_a_sentence(edit: Any, plate: Any, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="holds no take"):
         bpy.ops.wan_animate.import_take(directory=str(tmp_path))
-
-
-# --- in a Blender of its own ----------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def blender(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """An executable of this Blender in which the extension is installed, and its environment."""
-    folder = tmp_path_factory.mktemp("blender")
-    return launcher(folder), install(build(folder), folder / "resources")
-
-
-@pytest.fixture
-def background(blender: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Let exports run in that executable; yields the folder for temporary files."""
-    monkeypatch.setenv("BLENDER_USER_RESOURCES", blender[1]["BLENDER_USER_RESOURCES"])
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
-    before, bpy.app.binary_path = bpy.app.binary_path, str(blender[0])
-    yield tmp_path / "tmp"
-    bpy.app.binary_path = before
-
-
-def test_the_export_of_a_window_runs_beside_it(
-    edit: Any, plate: Any, served: Served, background: Path, tmp_path: Path
-) -> None:
-    use(served)
-    began = time.monotonic()
-    assert bpy.ops.wan_animate.generate() == {"FINISHED"}
-    assert time.monotonic() - began < 1.0
-    assert not (tmp_path / "wan_animate").exists()
-    ticks = until_done(plate.wan_animate.uid)
-    assert desk.latest[plate.wan_animate.uid].problem is None
-    assert len(ticks) > 10
-    assert max(ticks) < 0.5
-    assert timeline.strips(edit.sequence_editor)["SH010 v001 character"].channel == 3
-    assert list(background.iterdir()) == []
-
-
-def test_a_change_that_was_not_saved_is_exported_and_stays_unsaved(
-    plate: Any, served: Served, background: Path, tmp_path: Path
-) -> None:
-    use(served)
-    before = (tmp_path / "edit.blend").read_bytes()
-    plate.wan_animate.seed = 4711
-    bpy.ops.wan_animate.generate()
-    written = tmp_path / "wan_animate" / "SH010" / "e001" / wire.SHOT_FILE
-    deadline = time.monotonic() + 60
-    while not written.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    bpy.ops.wan_animate.cancel()
-    until_done(plate.wan_animate.uid)
-    shot = wire.Shot.loads(written.read_bytes())
-    assert (shot.settings.seed, shot.strip) == (4711, plate.wan_animate.uid)
-    assert (tmp_path / "edit.blend").read_bytes() == before
-
-
-def test_cancel_ends_the_background_blender_and_leaves_nothing(
-    plate: Any, served: Served, background: Path, tmp_path: Path
-) -> None:
-    use(served)
-    plate.wan_animate.person.face = "rig"  # rendered after the plate, which gives the time to cancel
-    bpy.ops.wan_animate.generate()
-    exports = tmp_path / "wan_animate" / "SH010"
-    deadline = time.monotonic() + 30
-    while not list(exports.glob("e*/plate/*")) and time.monotonic() < deadline:
-        time.sleep(0.002)
-    assert bpy.ops.wan_animate.cancel() == {"FINISHED"}
-    until_done(plate.wan_animate.uid)
-    assert isinstance(desk.latest[plate.wan_animate.uid].problem, wire.Interrupted)
-    assert list(exports.iterdir()) == []
-    assert list(background.iterdir()) == []
-    assert "export.blend" not in os.popen("ps ax -o args").read()
-
-
-def test_a_background_blender_without_the_addon_is_said_to_be_so(
-    plate: Any, served: Served, background: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    use(served)
-    monkeypatch.setenv("BLENDER_USER_RESOURCES", str(tmp_path / "empty"))
-    bpy.ops.wan_animate.generate()
-    until_done(plate.wan_animate.uid)
-    assert "save the preferences with Wan Animate enabled" in str(desk.latest[plate.wan_animate.uid].problem)

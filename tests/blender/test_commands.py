@@ -7,49 +7,29 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 import pytest
-from footage import new_effect, noise, write_png
-from serving import Served, serving
-from takes import enable_addon, export_of, take_of
+from footage import new_effect
+from serving import Served
+from takes import export_of, take_of
 
 from wan_animate_blender import identity, timeline
 from wan_animate_blender.commands import main
 from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, ExitCode, Shot, Take
 
-
-@pytest.fixture(autouse=True)
-def addon(fresh: None) -> None:
-    enable_addon()
+pytestmark = pytest.mark.usefixtures("addon")
 
 
 @pytest.fixture
-def plate(
-    edit: Any, film: Callable[..., Any], metarig: bpy.types.Object, camera: bpy.types.Object, tmp_path: Path
-) -> Any:
-    """A saved file with a strip of five frames, 12 to 16, on which everything is set; two frames of handles."""
-    strip = film("plate", frames=9, first=10)
-    film("matte", lambda i: np.full((48, 80), 255 * (i % 2), np.uint8), frames=9, first=10, channel=2)
-    for one in timeline.strips(edit.sequence_editor):
-        timeline.set_frame_range(one, 12, 17)
-    ours = strip.wan_animate
-    person = ours.add_person()
-    person.rig, person.matte, person.matte_strip, person.face = metarig, "STRIP", "matte", "none"
-    person.character = bpy.data.images.load(str(write_png(tmp_path / "hero.png", noise(99, 40, 60))))
-    ours.handles, ours.steps, ours.segment, ours.area = 2, 2, 9, 80 * 48
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
-    return strip
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("server")) as served:
-        yield served
+def plate(plate: Any) -> Any:
+    """The one that is ready, with two frames of handles and two steps."""
+    plate.wan_animate.handles = plate.wan_animate.steps = 2
+    bpy.ops.wm.save_mainfile()
+    return plate
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

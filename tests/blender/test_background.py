@@ -1,0 +1,193 @@
+"""The work behind Generate: an export in a Blender of its own, a server, takes that arrive while the window lives."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+from installed import build, install, launcher
+from panel import PREFERENCES, draw, until_done, use
+from serving import Served
+
+from wan_animate_blender import desk, identity, panels, preflight, timeline, wire
+
+pytestmark = pytest.mark.usefixtures("addon")
+
+
+@pytest.fixture(scope="module")
+def blender(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """An executable of this Blender in which the extension is installed, and its environment."""
+    folder = tmp_path_factory.mktemp("blender")
+    return launcher(folder), install(build(folder), folder / "resources")
+
+
+@pytest.fixture
+def background(blender: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Let exports run in that executable; yields the folder for temporary files."""
+    monkeypatch.setenv("BLENDER_USER_RESOURCES", blender[1]["BLENDER_USER_RESOURCES"])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    before, bpy.app.binary_path = bpy.app.binary_path, str(blender[0])
+    yield tmp_path / "tmp"
+    bpy.app.binary_path = before
+
+
+def left_by(temporary: Path) -> list[str]:
+    """What an export forgot: files in the folder `temporary`, and processes that were started over one of them."""
+    processes = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            processes.append(process.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [*map(str, temporary.iterdir()), *(line for line in processes if str(temporary) in line)]
+
+
+def wait_for(there: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_generate_brings_a_take_onto_the_timeline(
+    edit: Any, plate: Any, served: Served, background: Path, tmp_path: Path
+) -> None:
+    use(served)
+    began = time.monotonic()
+    assert bpy.ops.wan_animate.generate() == {"FINISHED"}
+    assert time.monotonic() - began < 1.0
+    assert not (tmp_path / "wan_animate").exists()
+    uid = plate.wan_animate.uid
+    assert "is being worked on" in preflight.why_not(bpy.context)
+    assert any("starting" in line for line in draw(panels.WAN_ANIMATE_PT_strip))
+    ticks = until_done(uid)
+    assert desk.latest[uid].problem is None
+    new = timeline.strips(edit.sequence_editor)["SH010 v001 character"]
+    assert (new.channel, timeline.frame_range(new)) == (3, (12, 17))
+    assert "SH010 v001 character is on channel 3" in " ".join(draw(panels.WAN_ANIMATE_PT_strip))
+    assert len(ticks) > 10
+    assert max(ticks) < 0.5
+    assert left_by(background) == []
+    assert preflight.why_not(bpy.context) == ""
+
+
+def test_the_arrival_of_a_take_is_one_step_to_undo(plate: Any, served: Served, background: Path) -> None:
+    use(served)
+    bpy.ops.ed.undo_push(message="without a window this is what makes Blender keep steps at all")
+    bpy.ops.wan_animate.generate("EXEC_DEFAULT", True)
+    uid = plate.wan_animate.uid
+    until_done(uid)
+    assert names_of_strips() == {"plate", "matte", "SH010 v001 character"}
+    bpy.ops.ed.undo()
+    assert names_of_strips() == {"plate", "matte"}
+    assert identity.find(uid) is not None
+    bpy.ops.ed.redo()
+    assert names_of_strips() == {"plate", "matte", "SH010 v001 character"}
+
+
+def names_of_strips() -> set[str]:
+    return {strip.name for strip in timeline.strips(bpy.context.scene.sequence_editor)}
+
+
+def test_a_server_that_is_not_running_is_told_in_the_panel(plate: Any, background: Path) -> None:
+    preferences = bpy.context.preferences.addons[PREFERENCES].preferences
+    preferences.url, preferences.token = "http://127.0.0.1:9", "a-token"
+    bpy.ops.wan_animate.generate()
+    until_done(plate.wan_animate.uid)
+    assert "no server answers" in " ".join(draw(panels.WAN_ANIMATE_PT_strip))
+
+
+# --- what it is given -----------------------------------------------------------------------------
+
+
+def test_a_change_that_was_not_saved_is_exported_and_stays_unsaved(
+    plate: Any, served: Served, background: Path, tmp_path: Path
+) -> None:
+    use(served)
+    before = (tmp_path / "edit.blend").read_bytes()
+    plate.wan_animate.seed = 4711
+    bpy.ops.wan_animate.generate()
+    written = tmp_path / "wan_animate" / "SH010" / "e001" / wire.SHOT_FILE
+    deadline = time.monotonic() + 60
+    while not written.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    bpy.ops.wan_animate.cancel()
+    until_done(plate.wan_animate.uid)
+    shot = wire.Shot.loads(written.read_bytes())
+    assert (shot.settings.seed, shot.strip) == (4711, plate.wan_animate.uid)
+    assert (tmp_path / "edit.blend").read_bytes() == before
+
+
+def test_a_background_blender_without_the_addon_is_said_to_be_so(
+    plate: Any, served: Served, background: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use(served)
+    monkeypatch.setenv("BLENDER_USER_RESOURCES", str(tmp_path / "empty"))
+    bpy.ops.wan_animate.generate()
+    until_done(plate.wan_animate.uid)
+    assert "save the preferences with Wan Animate enabled" in str(desk.latest[plate.wan_animate.uid].problem)
+
+
+# --- it ends --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def busy(plate: Any, served: Served, background: Path, tmp_path: Path) -> Path:
+    """The folder of a shot of which a background Blender has just written the first frames of the plate."""
+    use(served)
+    plate.wan_animate.person.face = "rig"  # rendered after the plate, which gives the time to stop it
+    bpy.ops.wm.save_mainfile()
+    shot = tmp_path / "wan_animate" / "SH010"
+    assert bpy.ops.wan_animate.generate() == {"FINISHED"}
+    wait_for(lambda: list(shot.glob("e*/plate/*")))
+    assert left_by(background)
+    return shot
+
+
+def test_cancel_ends_the_background_blender_and_leaves_nothing(plate: Any, busy: Path, background: Path) -> None:
+    began = time.monotonic()
+    assert bpy.ops.wan_animate.cancel() == {"FINISHED"}
+    until_done(plate.wan_animate.uid)
+    assert time.monotonic() - began < 3.5
+    assert isinstance(desk.latest[plate.wan_animate.uid].problem, wire.Interrupted)
+    assert list(busy.iterdir()) == []
+    assert left_by(background) == []
+
+
+def test_quitting_blender_ends_the_background_blender_and_leaves_nothing(busy: Path, background: Path) -> None:
+    desk.unregister()
+    assert list(busy.iterdir()) == []
+    assert left_by(background) == []
+
+
+WINDOW = """
+import os, sys, time, bpy, addon_utils
+bpy.app.binary_path = sys.argv[2]
+addon_utils.enable("bl_ext.user_default.wan_animate", default_set=True)
+bpy.ops.wm.open_mainfile(filepath=sys.argv[1])
+preferences = bpy.context.preferences.addons["bl_ext.user_default.wan_animate"].preferences
+preferences.url, preferences.token = "http://127.0.0.1:9", "a-token"
+assert bpy.ops.wan_animate.generate() == {"FINISHED"}
+time.sleep(60)
+"""
+
+
+def test_a_blender_that_dies_takes_the_background_blender_with_it(
+    plate: Any, background: Path, blender: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    plate.wan_animate.person.face = "rig"
+    bpy.ops.wm.save_mainfile()
+    words = [sys.executable, "-c", WINDOW, str(tmp_path / "edit.blend"), str(blender[0])]
+    window = subprocess.Popen(words, env={**blender[1], "TMPDIR": str(background)})
+    shot = tmp_path / "wan_animate" / "SH010"
+    wait_for(lambda: list(shot.glob("e*/plate/*")))
+    window.kill()
+    window.wait()
+    wait_for(lambda: not list(shot.iterdir()))
+    wait_for(lambda: not [left for left in left_by(background) if "wan-animate-" in left])
