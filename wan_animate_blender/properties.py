@@ -69,6 +69,29 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
         name="Camera",
         description="Camera that matches the plate. Empty: the active one of the 3D scene, with its markers",
     )
+    lens: EnumProperty(
+        name="Lens",
+        description="How the plate is distorted, so that undistorted 3D lands on it",
+        items=(
+            ("NONE", "None", "The plate is not distorted, or was undistorted"),
+            ("CLIP", "Clip", "As a movie clip was solved"),
+            ("MAP", "ST-Map", "As a picture of coordinates says: red to the right, green upwards"),
+        ),
+    )
+    lens_clip: PointerProperty(
+        type=bpy.types.MovieClip, name="Clip", description="Movie clip of the strip's footage that was tracked"
+    )
+    lens_map: PointerProperty(
+        type=bpy.types.Image, name="Map", description="ST-map of the plate's lens, a file of 32-bit float"
+    )
+    lens_map_use: EnumProperty(
+        name="Map Made To",
+        description="What the map makes of a picture that is read through it",
+        items=(
+            ("undistort", "Undistort", "Straight pictures of the plate"),
+            ("distort", "Distort", "Bent pictures of straight renders"),
+        ),
+    )
 
     model: StringProperty(name="Model", description="Model that the server renders with", default=STANDARD.model)
     precision: EnumProperty(

@@ -9,68 +9,12 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
+from tracked import FOCAL, MODELS, load, own_places, read_exr, solved, write_exr
 
 from wan_animate_blender import lens, wire
 from wan_animate_blender.wire import BadInput, LensKind, MapUse
 
-FOCAL = 150.0
 SIZES = [(192, 108), (108, 192)]
-MODELS = {
-    "POLYNOMIAL": {"k1": -0.12, "k2": 0.05, "k3": 0.02},
-    "DIVISION": {"division_k1": -0.15, "division_k2": 0.04},
-    "NUKE": {"nuke_k1": 0.08, "nuke_k2": 0.03},
-    "BROWN": {
-        "brown_k1": -0.1, "brown_k2": 0.04, "brown_k3": -0.02, "brown_k4": 0.01, "brown_p1": 0.01, "brown_p2": -0.015
-    },
-}  # fmt: skip
-if "nuke_p1" in bpy.types.MovieTrackingCamera.bl_rna.properties:
-    MODELS["ANAMORPHIC NUKE"] = MODELS["NUKE"] | {"nuke_p1": 0.01, "nuke_p2": -0.02}
-
-
-def own_places(width: int, height: int) -> np.ndarray:
-    """[h, w, 2]: every pixel is its own place."""
-    y, x = np.mgrid[:height, :width] + 0.5
-    return np.stack([x, y], axis=-1)
-
-
-def write_exr(file: Path, pixels: np.ndarray) -> Path:
-    """[h, w, 2], top row first, as red and green of a float EXR."""
-    height, width = pixels.shape[:2]
-    image = bpy.data.images.new(file.stem, width, height, float_buffer=True)
-    image.colorspace_settings.name = "Non-Color"
-    whole = np.ones((height, width, 4), np.float32)
-    whole[..., :2] = pixels[::-1]
-    image.pixels.foreach_set(whole.ravel())
-    image.file_format, image.filepath_raw = "OPEN_EXR", str(file)
-    image.save()
-    bpy.data.images.remove(image)
-    return file
-
-
-def read_exr(file: Path) -> np.ndarray:
-    image = load(file)
-    pixels = np.empty(len(image.pixels), np.float32)
-    image.pixels.foreach_get(pixels)
-    width, height = image.size
-    bpy.data.images.remove(image)
-    return pixels.reshape(height, width, 4)[::-1, :, :2]
-
-
-def load(file: Path) -> bpy.types.Image:
-    image = bpy.data.images.load(str(file))
-    image.colorspace_settings.name = "Non-Color"
-    return image
-
-
-def solved(file: Path, model: str, aspect: float = 1.0) -> bpy.types.MovieClip:
-    clip = bpy.data.movieclips.load(str(file))
-    camera = clip.tracking.camera
-    camera.pixel_aspect, camera.focal_length_pixels = aspect, FOCAL
-    camera.principal_point_pixels = clip.size[0] * 0.53, clip.size[1] * 0.47
-    camera.distortion_model = model.split()[-1]
-    for name, value in MODELS[model].items():
-        setattr(camera, name, value)
-    return clip
 
 
 def through_the_node(clip: bpy.types.MovieClip, file: Path, way: str, folder: Path) -> np.ndarray:
