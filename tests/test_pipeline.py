@@ -467,13 +467,18 @@ def keys(model: Model, signals: Noise, settings: Settings) -> list[str]:
     "change",
     [
         {"seed": 6}, {"steps": 3}, {"solver": Solver.UNIPC}, {"guidance": 2.0}, {"prompt": "a dog"}, {"overlap": 1},
-        {"segment": 13},
+        {"segment": 13}, {"region_grow": 3.0},
     ],
     ids=str,
 )  # fmt: skip
 def test_a_changed_setting_changes_every_key(model: Model, change: dict[str, Any]) -> None:
     signals = Noise(Mode.REPLACE, 12)
     assert not set(keys(model, signals, QUICK)) & set(keys(model, signals, replace(QUICK, **change)))
+
+
+def test_a_softer_composite_finds_the_segments_that_are_there(model: Model) -> None:
+    signals = Noise(Mode.REPLACE, 12)
+    assert keys(model, signals, QUICK) == keys(model, signals, replace(QUICK, region_feather=3.0))
 
 
 def test_other_inputs_weights_types_threads_and_predecessors_change_every_key(model: Model) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from wan_animate_server.region import CELL, Fit, Letterbox, alpha, growth, model_mask, own_size, region
+from wan_animate_blender.wire.hull import growth
+from wan_animate_server.region import CELL, Fit, Letterbox, alpha, model_mask, own_size, region
 
 sides = st.integers(1, 400)
 areas = st.integers(1024, 200_000)
@@ -161,6 +162,43 @@ def test_the_region_holds_the_old_person_and_the_new_pose_and_grows_evenly() -> 
     y = np.flatnonzero(found.any(axis=1))
     assert (y.min(), y.max()) == (80 - grown, 119 + grown)
     assert not found[80 - grown, 60 - grown]  # corners are round
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0, 40), st.floats(0, 40), st.integers(4, 60), st.integers(0, 2**32 - 1))
+def test_outside_the_region_the_alpha_is_0_and_on_the_old_person_255_whatever_the_artist_asks(
+    grow: float, feather: float, radius: int, seed: int
+) -> None:
+    matte, body = disc(140, 170, radius), np.zeros((140, 170), np.uint8)
+    x, y = np.random.default_rng(seed).integers(0, 120, 2)
+    body[y : y + 30, x : x + 30] = 255
+    found = region(matte, body, grow)
+    opacity = alpha(found, matte, feather)
+    assert (opacity[found == 0] == 0).all()
+    assert (opacity[matte == 255] == 255).all()
+    assert (found[(matte | body) > 0] == 255).all()
+    far = cv2.distanceTransform((found == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    near = cv2.distanceTransform(((matte | body) == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    assert near[far == 0].max() <= grow
+    assert near[far > 0].min(initial=np.inf) > grow
+
+
+def test_the_feather_is_as_wide_as_it_is_told() -> None:
+    matte = np.zeros((100, 200), np.uint8)
+    body = matte.copy()
+    body[:, 60:] = 255
+    found = region(matte, body, grow=10)
+    for feather in (1.0, 4.0, 20.0):
+        slope = alpha(found, matte, feather)[50]
+        assert slope[49] == 0
+        assert np.array_equal(slope[50:110], np.minimum(np.rint(np.arange(1, 61) / feather * 255), 255))
+    assert np.array_equal(alpha(found, matte, 0.0), found)
+
+
+def test_without_numbers_region_and_alpha_are_a_fortieth_of_the_short_side() -> None:
+    matte = disc(200, 300, 30)
+    assert np.array_equal(region(matte, matte), region(matte, matte, 5))
+    assert np.array_equal(alpha(region(matte, matte), matte), alpha(region(matte, matte), matte, 5))
 
 
 def test_noise_in_a_matte_is_nobody() -> None:

@@ -196,7 +196,8 @@ def segment_key(model: Model, signals: Signals, settings: Settings, span: Span, 
     """SHA-256 over everything that a segment's numbers depend on, the segment before it included."""
     facts = {
         "signals": signals.digest,
-        "settings": settings.to_json(),
+        # the feather softens the composite, of which no segment knows
+        "settings": replace(settings, region_feather=None).to_json(),
         "span": [span.index, span.first, span.length, span.keep.start, span.keep.stop],
         "model": {"name": model.name, "files": model.files},
         "software": {"torch": torch.__version__, "code": _code_digest()},

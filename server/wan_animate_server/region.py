@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from wan_animate_blender.wire import hull
+
 from .video import Picture, to_8bit
 
 BLOCK = 16
@@ -20,12 +22,6 @@ BLOCK = 16
 
 CELL = 8
 """Pixels of a side of the square that one latent of the autoencoder stands for."""
-
-_GROWTH = 1 / 40
-"""How far the region reaches beyond matte and pose, in short sides of the plate; also where the alpha falls to 0."""
-
-ALMOST_NOTHING = 8
-"""Grey levels of 255 that count as an empty matte: video compression leaves such noise."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -139,29 +135,26 @@ class Letterbox:
         return np.asarray(keypoints * [width / self.width, height / self.height, 1.0] + [x, y, 0.0], np.float64)
 
 
-def region(matte: Picture, hull: Picture) -> Picture:
+def region(matte: Picture, body: Picture, grow: float | None = None) -> Picture:
     """Where new pixels may appear: uint8 [H, W], 0 or 255.
 
-    The old person (`matte` [H, W], white = remove) and the space that the new one's pose takes (`hull`, not 0), grown
-    by a fortieth of the picture's short side.
+    The old person (`matte` [H, W], white = remove) and the space that the new one's pose takes (`body`, not 0), grown
+    by `grow` pixels, without a number by a fortieth of the picture's short side.
     """
-    core = (to_8bit(matte) >= ALMOST_NOTHING) | (hull > 0)
-    return _grown(core, growth(*matte.shape))
+    core = (to_8bit(matte) >= hull.ALMOST_NOTHING) | (body > 0)
+    return _grown(core, hull.growth(*matte.shape) if grow is None else grow)
 
 
-def growth(height: int, width: int) -> int:
-    """Plate pixels by which the region surpasses what it surrounds."""
-    return max(round(min(height, width) * _GROWTH), 2)
-
-
-def alpha(region: Picture, matte: Picture) -> Picture:
+def alpha(region: Picture, matte: Picture, feather: float | None = None) -> Picture:
     """The compositing alpha: uint8 [H, W], exactly 0 outside `region`, soft towards its edge, inside at least `matte`.
 
-    The frame's own edge is no edge of the region. With a region that `region()` made, the alpha is 255 wherever the old
-    person is: nothing of him shines through.
+    It falls over `feather` pixels, without a number over a fortieth of the picture's short side. The frame's own edge
+    is no edge of the region. With a region that `region()` made and no more feather than the region has grown, the
+    alpha is 255 wherever the old person is: nothing of him shines through.
     """
+    width = hull.growth(*region.shape) if feather is None else feather
     inside = cv2.distanceTransform((region > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    ramp = np.minimum(inside / growth(*region.shape), 1) * 255
+    ramp = np.minimum(inside / max(width, 1), 1) * 255
     wanted = np.maximum(np.rint(ramp).astype(np.uint8), to_8bit(matte))
     return np.asarray(np.minimum(wanted, to_8bit(region)))
 
@@ -178,6 +171,6 @@ def model_mask(region: Picture, fit: Fit) -> Floats:
     return np.asarray(cells, np.float32).repeat(CELL, axis=0).repeat(CELL, axis=1)
 
 
-def _grown(core: npt.NDArray[np.bool_], pixels: int) -> Picture:
+def _grown(core: npt.NDArray[np.bool_], pixels: float) -> Picture:
     distance = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.where(distance <= pixels, 255, 0).astype(np.uint8)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from wan_animate_blender.wire import FaceSource, Mode, Raster, RasterKind
+from wan_animate_blender.wire import FaceSource, Mode, Raster, RasterKind, Settings
 from wan_animate_server import shot
 from wan_animate_server.region import Letterbox, alpha
 from wan_animate_server.signals import ShotSignals, pose
@@ -80,6 +80,35 @@ def test_the_alpha_covers_the_old_person_and_stays_inside_the_region(make_shot: 
     assert not shown.alpha(1)[shown.region(1) == 0].any()
     assert (shown.mask(1)[shown.region(1) > 0] == 1).all()
     assert (shown.region(1)[shown.pose(1).any(axis=-1)] == 255).all()
+
+
+def test_another_region_needs_no_other_export(make_shot: Make, tmp_path: Path) -> None:
+    usual = signals(make_shot(frames=1))
+    wide = signals(make_shot(frames=1, root=tmp_path / "wide", settings=Settings(region_grow=9.0, region_feather=4.0)))
+    assert wide.digest == usual.digest  # of what was exported
+    assert wide.region(0).sum() > usual.region(0).sum()
+    np.testing.assert_array_equal(wide.alpha(0), alpha(wide.region(0), usual.matte(0), 4.0))
+    assert not wide.alpha(0)[wide.region(0) == 0].any()
+
+
+def test_a_tall_hat_is_inside_the_region_and_the_frame_cuts_it(make_shot: Make, relist: Callable[[Path], None]) -> None:
+    """A character with a higher head than the actor's: neither a chopped hat nor the actor's rest may be left."""
+    folder = make_shot(frames=1, settings=Settings(region_grow=2.0))
+    keypoints = np.zeros((1, 133, 3), np.float32)
+    keypoints[0, [0, 1, 2, 3, 4, 5, 6]] = [
+        (32, 6, 1), (33, 5, 1), (31, 5, 1), (35, 6, 1), (29, 6, 1), (38, 14, 1), (26, 14, 1),
+    ]  # fmt: skip
+    keypoints[0, 23:91] = (32, 8, 1)
+    keypoints[0, 31] = (32, -9, 1)  # the top of a hat, out of the frame
+    np.savez(folder / "pose.npz", keypoints=keypoints)
+    relist(folder)
+    shown = signals(folder)
+    found, matte = shown.region(0), shown.matte(0)
+    assert found.shape == (48, 64)
+    assert (found[0, 28:37] == 255).all()
+    assert (found[2:9, 28:37] == 255).all()
+    assert (found[matte >= 8] == 255).all()
+    assert (shown.alpha(0)[matte == 255] == 255).all()
 
 
 def test_a_region_in_the_shot_folder_wins(make_shot: Make, relist: Callable[[Path], None]) -> None:

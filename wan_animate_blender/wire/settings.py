@@ -67,6 +67,11 @@ class Settings(Message):
     relight: float = 1.0
     """Strength of the model's relighting LoRA; in replace mode only."""
     loras: tuple[LoraUse, ...] = ()
+    region_grow: float | None = None
+    """Plate pixels by which the region reaches beyond matte and body, where the shot brings no region of its own; None
+    is a fortieth of the plate's short side."""
+    region_feather: float | None = None
+    """Plate pixels over which the composite's alpha falls to 0 at the region's edge; None is the same fortieth."""
 
     def __post_init__(self) -> None:
         expect(1 <= self.steps <= 1000, "steps", self.steps, "a number from 1 to 1000")
@@ -82,3 +87,5 @@ class Settings(Message):
             self.area is None or 1024 <= self.area <= 2**24, "area", self.area, "1024 to 16777216 pixels, or nothing"
         )
         expect(0.0 <= self.relight <= 2.0, "relight", self.relight, "a number from 0 to 2")
+        for name, pixels in (("region grow", self.region_grow), ("region feather", self.region_feather)):
+            expect(pixels is None or 0.0 <= pixels <= 4096.0, name, pixels, "0 to 4096 pixels, or nothing")

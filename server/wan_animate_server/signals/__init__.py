@@ -86,14 +86,14 @@ class ShotSignals:
 
     def alpha(self, index: int) -> Picture:
         """The compositing alpha at the plate's size: uint8 [H, W], 0 outside the region. Replace mode only."""
-        return regions.alpha(self.region(index), self.matte(index))
+        return regions.alpha(self.region(index), self.matte(index), self.shot.shot.settings.region_feather)
 
     def _region(self, index: int) -> Picture:
         """Where new pixels may appear, at the plate's size: the shot folder's own picture wins over the estimate."""
         raster = self.shot.shot.raster
         if not self._regions:
             body = hull.draw(self.shot.keypoints[index], raster.width, raster.height)
-            return regions.region(self.matte(index), body)
+            return regions.region(self.matte(index), body, self.shot.shot.settings.region_grow)
         return to_8bit(read_grey(self.shot.folder / self._regions[index]))
 
 

@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from wan_animate_blender.wire import FACE_KEYPOINTS as FACE
+from wan_animate_blender.wire import hull, skeleton
 
-from ..region import ALMOST_NOTHING, growth
-from ..signals import hull, pose
 from .chance import Chance
 
 _DIRECTIONS = 48
@@ -32,8 +31,8 @@ def region(matte: Tensor, keypoints: Tensor, seeds: Tensor) -> Tensor:
     height, width = matte.shape[-2:]
     chance = Chance.of_clips(seeds, "train").named("region")
     kind = chance.chosen("kind", *_SHARES)
-    core = (matte >= ALMOST_NOTHING) | body(keypoints, height, width)
-    near = growth(height, width)
+    core = (matte >= hull.ALMOST_NOTHING) | body(keypoints, height, width)
+    near = hull.growth(height, width)
     grown, wide = _grown(core, near), _grown(core, 3 * near)
     box = _boxed(grown)
     whole = box.amax(1, keepdim=True)
@@ -49,7 +48,7 @@ def body(keypoints: Tensor, height: int, width: int) -> Tensor:
     finite = points[..., :2].isfinite().all(-1)
     places = points[..., :2].nan_to_num().clamp(-3 * edge, 4 * edge)
     outside = ((places < 0) | (places >= edge)).any(-1)
-    sure = finite & (points[..., 2] >= pose.THRESHOLD)
+    sure = finite & (points[..., 2] >= skeleton.THRESHOLD)
     known, unit = sure | (finite & outside), _shoulder_width(places, sure)
     flesh = hull.FLESH * unit
     whole = _filled(places[:, [*hull.HEAD, 5, 6]], sure[:, [*hull.HEAD, 5, 6]], flesh, height, width)
