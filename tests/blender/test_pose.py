@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
 
-from wan_animate_blender import armature, pose, rigs
+from wan_animate_blender import armature, lens, pose, rigs, wire
 from wan_animate_blender.rigs import anatomy
 from wan_animate_blender.wire import BadInput
 
@@ -36,23 +37,33 @@ def as_blender_says(view: pose.View, time: float) -> Iterator[tuple[float, float
         yield x * WIDTH, (1 - y) * HEIGHT
 
 
-def perspective(lens: bpy.types.Camera, render: bpy.types.RenderSettings) -> None:
+def perspective(data: bpy.types.Camera, render: bpy.types.RenderSettings) -> None:
     pass
 
 
-def shifted(lens: bpy.types.Camera, render: bpy.types.RenderSettings) -> None:
-    lens.shift_x, lens.shift_y, lens.sensor_fit = 0.13, -0.07, "VERTICAL"
+def shifted(data: bpy.types.Camera, render: bpy.types.RenderSettings) -> None:
+    data.shift_x, data.shift_y, data.sensor_fit = 0.13, -0.07, "VERTICAL"
 
 
-def orthographic(lens: bpy.types.Camera, render: bpy.types.RenderSettings) -> None:
-    lens.type, lens.ortho_scale, lens.shift_y = "ORTHO", 4.0, 0.1
+def orthographic(data: bpy.types.Camera, render: bpy.types.RenderSettings) -> None:
+    data.type, data.ortho_scale, data.shift_y = "ORTHO", 4.0, 0.1
 
 
-def anamorphic(lens: bpy.types.Camera, render: bpy.types.RenderSettings) -> None:
+def anamorphic(data: bpy.types.Camera, render: bpy.types.RenderSettings) -> None:
     render.pixel_aspect_x, render.resolution_percentage = 2.0, 50
 
 
-@pytest.mark.parametrize("change", [perspective, shifted, orthographic, anamorphic])
+def everything(data: bpy.types.Camera, render: bpy.types.RenderSettings) -> None:
+    """A tall film in a wide picture, shifted, zooming, with pixels higher than wide, previewed at a third."""
+    data.sensor_fit, data.sensor_width, data.sensor_height = "VERTICAL", 20.0, 31.0
+    data.shift_x, data.shift_y = -0.2, 0.15
+    render.pixel_aspect_y, render.resolution_percentage = 1.4, 33
+    for frame, length in ((1, 24.0), (25, 40.0)):
+        data.lens = length
+        data.keyframe_insert("lens", frame=frame)
+
+
+@pytest.mark.parametrize("change", [perspective, shifted, orthographic, anamorphic, everything])
 def test_keypoints_of_a_moving_rig_equal_world_to_camera_view(view: pose.View, change: object) -> None:
     change(view.scene.camera.data, view.scene.render)  # type: ignore[operator]
     times = [1.0, 7.25, 25.0]
@@ -61,6 +72,36 @@ def test_keypoints_of_a_moving_rig_equal_world_to_camera_view(view: pose.View, c
         assert found.shape == (133, 3)
         assert found.dtype == np.float32
         assert np.abs(found[:, :2] - expected).max() < 0.01
+
+
+@pytest.mark.parametrize("kind", ["polynomial", "division", "nuke", "brown"])
+def test_keypoints_lie_where_the_lens_bends_them(view: pose.View, kind: str) -> None:
+    """`Lens.distort` is held to Blender's node in test_lens.py."""
+    numbers = (0.3, -0.1, 0.02, 0.01, 0.01, 0.02)[: wire.COEFFICIENTS[wire.LensKind(kind)]]
+    message = wire.Lens(
+        kind=wire.LensKind(kind), width=WIDTH * 2, height=HEIGHT * 2, focal=500.0, principal=(330, 180),
+        coefficients=numbers,
+    )  # fmt: skip
+    bent = dataclasses.replace(view, lens=lens.from_message(message, WIDTH, HEIGHT))
+    (found,) = pose.keypoints(bent, [7.25])
+    straight = np.array(list(as_blender_says(view, 7.25)))
+    expected = bent.lens.distort(straight)
+    assert np.abs(expected - straight).max() > 1
+    assert np.abs(found[:, :2] - expected).max() < 0.01
+
+
+def test_confidence_ends_at_the_border_of_the_bent_plate(view: pose.View) -> None:
+    """A lens that draws the picture together shows more than a straight one would."""
+    message = wire.Lens(
+        kind=wire.LensKind.DIVISION, width=WIDTH, height=HEIGHT, focal=200.0, principal=(160, 96), coefficients=(0.6, 0.0)
+    )  # fmt: skip
+    view.rig.animation_data_clear()
+    view.rig.location.x = 2.3
+    shown = []
+    for each in (None, lens.from_message(message, WIDTH, HEIGHT)):
+        (points,) = pose.keypoints(dataclasses.replace(view, lens=each), [1.0])
+        shown.append((points[:, 2] > 0).sum())
+    assert shown[0] < shown[1]
 
 
 def test_the_scene_is_back_at_its_frame_afterwards(view: pose.View) -> None:
