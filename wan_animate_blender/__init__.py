@@ -2,7 +2,10 @@
 
 from importlib import import_module
 
-ROOMS = ("preferences", "person", "properties", "desk", "operators", "people", "casting", "panels", "commands")
+ROOMS = (
+    "preferences", "proportions", "person", "properties", "desk", "operators", "people",
+    "casting", "panels", "bones", "fitting", "commands",
+)  # fmt: skip
 """What Blender has to know of, in the order in which it may."""
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 import bpy
 from bpy.props import FloatProperty, StringProperty
 
-from . import character, desk, identity, pose
+from . import armature, character, desk, identity, pose
 from .client import Server
 from .person import WanAnimatePerson
 from .preferences import chosen_server
@@ -70,8 +70,9 @@ class WAN_ANIMATE_OT_render_character(_OfPerson, bpy.types.Operator):
         strip, stage = identity.active(context)[1], _stage(context)
         person = strip.wan_animate.person
         size = stage.render.resolution_x, stage.render.resolution_y
-        view = pose.View(stage, person.rig, stage.objects.get(self.camera), *size)
         try:
+            fit = armature.fit(person.rig, person.assignment())
+            view = pose.View(stage, person.rig, stage.objects.get(self.camera), *size, fit=fit)
             pose.check(view)
             picture = character.render(view, self.frame, alone=strip.wan_animate.mode == Mode.REPLACE)
         except Problem as problem:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty, StringProperty
 
-from . import timeline
+from . import armature, rigs, timeline
+from .proportions import WanAnimateProportions
+from .rigs import assignment
 
 HIDDEN = {"HIDDEN"}
 
@@ -35,6 +37,10 @@ class WanAnimatePerson(bpy.types.PropertyGroup):
         name="Rig",
         description="Armature whose pose the character takes in every frame",
     )
+    bones: StringProperty(options=HIDDEN)
+    """What was assigned by hand, for every rig that was ever chosen here (rigs/assignment.py)."""
+    proportions: PointerProperty(type=WanAnimateProportions, options=HIDDEN)
+    """How the character is built, where not as the rig is."""
     rig_scene: PointerProperty(
         type=bpy.types.Scene,
         name="3D Scene",
@@ -106,6 +112,10 @@ class WanAnimatePerson(bpy.types.PropertyGroup):
     face_still: PointerProperty(
         type=bpy.types.Image, name="Expression", description="Picture of a face, whose middle square is used"
     )
+
+    def assignment(self) -> dict[str, rigs.Spot]:
+        """What was assigned by hand for the rig. Raises `wire.BadInput` where that is damaged."""
+        return assignment.of(self.bones, armature.key(self.rig)) if self.rig else {}
 
 
 register, unregister = bpy.utils.register_classes_factory((WanAnimatePerson,))

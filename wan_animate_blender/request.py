@@ -79,6 +79,8 @@ def _request(
         raster=RasterKind(ours.raster),
         handles=ours.handles,
         rig=person.rig,
+        assignment=person.assignment(),
+        retarget=person.proportions.read(),
         rig_scene=scene_of(person),
         rig_time=export.RigTime(person.rig_time),
         rig_start=person.rig_start if person.use_rig_start else None,

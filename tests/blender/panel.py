@@ -60,6 +60,15 @@ class Paper:
         self.drawn.append(name)
         return SimpleNamespace()
 
+    def panel(self, name: str, *, default_closed: bool) -> tuple[Paper, Paper]:
+        """Unfolded, so that everything in it is drawn."""
+        self.drawn.append(name)
+        return self._part(), self._part()
+
+    def template_icon(self, icon_value: int, *, scale: float) -> None:
+        assert icon_value >= 0  # 0 in a Blender without a window
+        self.drawn.append("picture")
+
     def template_list(self, kind: str, _: str, data: Any, name: str, of: Any, active: str, *, rows: int) -> None:
         assert hasattr(bpy.types, kind)
         assert active in of.bl_rna.properties.keys()  # noqa: SIM118
