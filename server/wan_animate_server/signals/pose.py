@@ -6,8 +6,6 @@ The rule is the released preprocessing's `draw_aapose_by_meta_new` with its defa
 
 from __future__ import annotations
 
-import colorsys
-import itertools
 import math
 from typing import Any
 
@@ -15,39 +13,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from wan_animate_blender.wire import skeleton
+
 from ..video import Picture
 
 Points = npt.NDArray[np.floating[Any]]
 """[n, 3] = x, y in pixels and confidence."""
-
-THRESHOLD = 0.5
-"""A point of less confidence is not drawn, nor anything that ends in it."""
-
-LEFT_HAND, RIGHT_HAND = slice(91, 112), slice(112, 133)
-
-# Each of the 20 drawn points is the mean of two of the 133: the neck of both shoulders, a toe of the foot's two, every
-# other one of itself. In order: nose, neck, right arm, left arm, right leg, left leg, eyes, ears, left toe, right toe.
-FIRST = [0, 6, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 17, 20]
-SECOND = [0, 5, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, 18, 21]
-
-LIMBS = [
-    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
-    (1, 0), (0, 14), (14, 16), (0, 15), (15, 17), (13, 18), (10, 19),
-]  # fmt: skip
-"""Pairs of the 20 points, in the order of drawing."""
-
-COLOURS = [
-    (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0),
-    (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255),
-    (170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85), (200, 200, 0), (100, 100, 0),
-]  # fmt: skip
-"""RGB of limb i and of point i."""
-
-# A hand's first point is the wrist, then four for each finger from the thumb on.
-_FINGERS = [[0, *range(first, first + 4)] for first in range(1, 21, 4)]
-FINGER_EDGES = [edge for finger in _FINGERS for edge in itertools.pairwise(finger)]
-FINGER_COLOURS = [[255 * c for c in colorsys.hsv_to_rgb(i / 20, 1, 1)] for i in range(20)]
-FINGER_JOINT = (0, 0, 255)
 
 # OpenCV counts in 1/65536 of a pixel: a limb to a point as far away as this is still drawn truly, and no picture is
 # larger (wire.Raster). Points near the camera's plane project much farther.
@@ -64,23 +35,23 @@ def draw(keypoints: Points, width: int, height: int) -> Picture:
     stick = max(int(min(width, height) / 200) - 1, 1)
     points = np.asarray(keypoints, np.float64)
     _draw_body(canvas, body_points(points), stick)
-    for hand in (LEFT_HAND, RIGHT_HAND):
+    for hand in (skeleton.LEFT_HAND, skeleton.RIGHT_HAND):
         _draw_hand(canvas, points[hand], max(stick // 2, 1))
     return canvas
 
 
 def body_points(keypoints: Points) -> Points:
     """The 20 drawn body points [20, 3] of the 133, confidence averaged like the coordinates."""
-    means: Points = (keypoints[FIRST] + keypoints[SECOND]) / 2
+    means: Points = (keypoints[skeleton.FIRST] + keypoints[skeleton.SECOND]) / 2
     return means
 
 
 def _draw_body(canvas: Picture, body: Points, stick: int) -> None:
     shown = _drawable(body)
-    for (a, b), colour in zip(LIMBS, COLOURS, strict=False):
+    for (a, b), colour in zip(skeleton.LIMBS, skeleton.COLOURS, strict=False):
         if shown[a] and shown[b]:
             _draw_limb(canvas, body[a], body[b], stick, tuple(int(c * 0.6) for c in colour))
-    for point, colour in zip(body[shown], np.array(COLOURS)[shown].tolist(), strict=True):
+    for point, colour in zip(body[shown], np.array(skeleton.COLOURS)[shown].tolist(), strict=True):
         cv2.circle(canvas, _pixel(point), stick, colour, thickness=-1)
 
 
@@ -103,19 +74,19 @@ def _draw_hand(canvas: Picture, hand: Points, stick: int) -> None:
     pixels = [_pixel(point) if shown else None for point, shown in zip(hand, _drawable(hand), strict=True)]
     # Upstream leaves out what touches the first row or column: there its detector puts fingers that it did not find.
     inside = [pixel if pixel and min(pixel) > 0 else None for pixel in pixels]
-    for (a, b), colour in zip(FINGER_EDGES, FINGER_COLOURS, strict=True):
+    for (a, b), colour in zip(skeleton.FINGER_EDGES, skeleton.FINGER_COLOURS, strict=True):
         start, end = inside[a], inside[b]
         if start and end:
             cv2.line(canvas, start, end, colour, thickness=stick)
     for pixel in inside:
         if pixel:
-            cv2.circle(canvas, pixel, stick, FINGER_JOINT, thickness=-1)
+            cv2.circle(canvas, pixel, stick, skeleton.FINGER_JOINT, thickness=-1)
 
 
 def _drawable(points: Points) -> npt.NDArray[np.bool_]:
     # NaN compares false, so a point behind the camera drops out here and not in a rounding below.
     near = np.all(np.abs(points[:, :2]) <= FARTHEST, axis=1)
-    return np.asarray(near & (points[:, 2] >= THRESHOLD))
+    return np.asarray(near & (points[:, 2] >= skeleton.THRESHOLD))
 
 
 def _pixel(point: Points) -> tuple[int, int]:

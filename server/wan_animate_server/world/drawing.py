@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wan_animate_blender.wire import skeleton as rule
+
 from ..signals import pose
 
-_LIMBS = torch.tensor(pose.LIMBS)
-_EDGES = torch.tensor(pose.FINGER_EDGES)
-_COUNT = len(pose.COLOURS)
+_LIMBS = torch.tensor(rule.LIMBS)
+_EDGES = torch.tensor(rule.FINGER_EDGES)
+_COUNT = len(rule.COLOURS)
 
 _FRAMES = 256
 """Frames drawn at once: a frame's strokes are some hundred thousand candidates."""
@@ -34,12 +36,12 @@ def _drawn(points: Tensor, height: int, width: int) -> Tensor:
     """uint8 [F, H, W, 3] of [F, 133, 3]. A stroke's rank is when it is drawn, from 1 on; 0 is black."""
     stick = max(int(min(width, height) / 200) - 1, 1)
     ranks = torch.zeros(len(points), height * width, dtype=torch.int32, device=points.device)
-    body = (points[:, pose.FIRST] + points[:, pose.SECOND]) / 2
+    body = (points[:, rule.FIRST] + points[:, rule.SECOND]) / 2
     _limbs(ranks, body, stick, height, width)
     first = len(_LIMBS) + 1
     numbers = torch.arange(_COUNT, device=points.device) + first
     _discs(ranks, _pixels(body), _drawable(body), stick, numbers, height, width)
-    for i, hand in enumerate((pose.LEFT_HAND, pose.RIGHT_HAND)):
+    for i, hand in enumerate((rule.LEFT_HAND, rule.RIGHT_HAND)):
         start = first + _COUNT + i * (len(_EDGES) + 1)
         _hand(ranks, points[:, hand], max(stick // 2, 1), start, height, width)
     return _palette(points.device)[ranks.long()].unflatten(1, (height, width))
@@ -48,8 +50,8 @@ def _drawn(points: Tensor, height: int, width: int) -> Tensor:
 @functools.cache
 def _palette(device: torch.device) -> Tensor:
     """The colour of each rank, uint8 [R, 3]."""
-    colours = np.array(pose.COLOURS)
-    fingers = np.array([*np.rint(pose.FINGER_COLOURS), pose.FINGER_JOINT])
+    colours = np.array(rule.COLOURS)
+    fingers = np.array([*np.rint(rule.FINGER_COLOURS), rule.FINGER_JOINT])
     limbs = (colours[: len(_LIMBS)] * 0.6).astype(int)
     table = np.concatenate([np.zeros((1, 3)), limbs, colours, fingers, fingers]).astype(np.uint8)
     return torch.from_numpy(table).to(device)
@@ -140,7 +142,7 @@ def _set(ranks: Tensor, spots: Tensor, shown: Tensor, rank: Tensor, height: int,
 
 
 def _drawable(points: Tensor) -> Tensor:
-    return (points[..., :2].abs() <= pose.FARTHEST).all(-1) & (points[..., 2] >= pose.THRESHOLD)
+    return (points[..., :2].abs() <= pose.FARTHEST).all(-1) & (points[..., 2] >= rule.THRESHOLD)
 
 
 def _pixels(points: Tensor) -> Tensor:
