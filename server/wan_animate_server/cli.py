@@ -1,4 +1,4 @@
-"""The command line: `wan-animate serve`, `render`, `plan`, `demo`. Speaks to a person, and leaves the work to others.
+"""The command line: `wan-animate serve`, `render`, `demo`, `train` and more. Speaks to a person; others work.
 
 Commands import what they need when they run: nobody should wait for torch to read a help text.
 """
@@ -115,6 +115,44 @@ def demo(
     from .demo.run import run
 
     run(out, mode, plate, character, blender)
+
+
+class Stage(StrEnum):
+    VAE = "vae"
+    BODY = "body"
+    FACE = "face"
+    JOINT = "joint"
+    RELIGHT = "relight"
+    DISTILL = "distill"
+    ALL = "all"
+
+
+@app.command()
+def train(
+    stages: Annotated[list[Stage], typer.Argument(help="One or more, in the order in which they build on each other.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model and the record of its training.")],
+    source: Annotated[Path | None, typer.Option("--from", help="Folder of a model to go on from.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="For all stages together.")] = 10.0,
+    steps: Annotated[int | None, typer.Option(min=1, help="For each stage, instead of minutes.")] = None,
+    size: Annotated[int, typer.Option(help="Pixels of a side of the clips, a multiple of 16.")] = 128,
+    frames: Annotated[int, typer.Option(help="Frames of a clip, 4n+1.")] = 13,
+    pool: Annotated[int, typer.Option(min=1, help="Clips that a stage of the transformer encodes beforehand.")] = 50000,
+    difficulty: Annotated[float, typer.Option(min=0, max=1, help="0 calm, 1 everything that the world has.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Of clips and noise.")] = 1,
+    device: OnDevice = Device.CPU,
+) -> None:
+    """Train a small model, stage by stage; every line on standard output is a JSON object that says how it stands."""
+    from .train.run import Order
+    from .train.run import train as train_now
+    from .train.stages import Stage as Known
+
+    wanted = [Known(stage) for stage in Stage if stage is not Stage.ALL and (stage in stages or Stage.ALL in stages)]
+    order = Order(
+        stages=wanted, out=out, source=source, minutes=minutes, steps=steps, size=size, frames=frames, pool=pool,
+        difficulty=difficulty, seed=seed, device=device,
+    )  # fmt: skip
+    for report in train_now(order):
+        typer.echo(json.dumps(report.to_json()))
 
 
 Steps = Generator[progress.Progress, None, Path]

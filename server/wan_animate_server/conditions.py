@@ -49,7 +49,7 @@ def clip_pixels(reference: Tensor, size: int) -> Tensor:
     As the released `CLIPModel.visual`: bicubic without antialiasing, the aspect ignored.
     """
     squashed = interpolate(reference[:, :, 0], (size, size), mode="bicubic", align_corners=False)
-    mean, std = (torch.tensor(row).view(1, 3, 1, 1) for row in (CLIP_MEAN, CLIP_STD))
+    mean, std = (torch.tensor(row, device=reference.device).view(1, 3, 1, 1) for row in (CLIP_MEAN, CLIP_STD))
     return (squashed * 0.5 + 0.5 - mean) / std
 
 

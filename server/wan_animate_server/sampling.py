@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -21,6 +22,8 @@ Velocity = Callable[[Tensor, float], Tensor]
 
 Estimate = tuple[Tensor, float]
 """A clean sample, and the noise level it was estimated at."""
+
+Level = TypeVar("Level", float, Tensor)
 
 SHIFT = 5.0
 """How far the released model bends its noise levels towards the noisy end."""
@@ -43,10 +46,11 @@ class Step:
 def noise_levels(solver: Solver, steps: int) -> tuple[float, ...]:
     """The steps + 1 values of σ from noise to 0 (`get_sampling_sigmas` and `FlowUniPCMultistepScheduler`)."""
     first = UNIPC_FIRST if solver is Solver.UNIPC else 1.0
-    return (*(_shifted(first * (1 - i / steps)) for i in range(steps)), 0.0)
+    return (*(shifted(first * (1 - i / steps)) for i in range(steps)), 0.0)
 
 
-def _shifted(level: float) -> float:
+def shifted(level: Level) -> Level:
+    """σ of a level that was even from 0 to 1, a number or a tensor of them."""
     return SHIFT * level / (1 + (SHIFT - 1) * level)
 
 

@@ -35,7 +35,7 @@ def read_model(name: str, folder: Path, device: torch.device, precision: Precisi
     """The small model in `folder`, all of it on `device`: `<name>.json` with its sizes, tokenizer.json, and a
     safetensors file for each network; random where it has none of these. Raises `BadInput`."""
     sizes = read_sizes(folder / f"{name}.json")
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = sorted(folder.rglob("*.safetensors"))
     transformer, vae, text, clip = networks = sizes.build("meta" if weights else "cpu")
     if weights:
         for part, network in zip(Part, networks, strict=True):
@@ -57,7 +57,10 @@ def read_model(name: str, folder: Path, device: torch.device, precision: Precisi
         tokenizer=read_tokenizer(folder / TOKENIZER, transformer.config.text_len),
         device=device,
         dtype=DTYPES[precision],
-        files={path.name: sha256_file(path) for path in (folder / f"{name}.json", folder / TOKENIZER, *weights)},
+        files={
+            path.relative_to(folder).as_posix(): sha256_file(path)
+            for path in (folder / f"{name}.json", folder / TOKENIZER, *weights)
+        },
         notes=() if weights else (RANDOM_WEIGHTS,),
         loras=LoraSet(transformer, master, dtype=same(DTYPES[precision])),
     )

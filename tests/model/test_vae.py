@@ -57,6 +57,25 @@ def test_decoding_equals_diffusers_before_its_clamp(latent_frames: int, vae: VAE
     assert video.shape == (2, 3, 4 * latent_frames - 3, 32, 48)
 
 
+@pytest.mark.parametrize("frames", [1, 5, 17])
+@torch.no_grad()
+def test_a_whole_clip_in_one_pass_has_the_numbers_of_the_stream(frames: int, vae: VAE) -> None:
+    video, (mean, std) = clip(frames), statistics(vae.config)
+    mode = vae.conv1(vae.encoder(video, {})).chunk(2, dim=1)[0]
+    latents = vae.encode(video)
+    torch.testing.assert_close((mode - mean) / std, latents, atol=1e-5, rtol=0)
+    whole = vae.decoder(vae.conv2(mode), {})
+    torch.testing.assert_close(whole, vae.decode(latents), atol=1e-4, rtol=0)
+
+
+def test_a_whole_clip_teaches_every_parameter(vae: VAE) -> None:
+    vae.requires_grad_(requires_grad=True)
+    mode = vae.conv1(vae.encoder(clip(5), {})).chunk(2, dim=1)[0]
+    vae.decoder(vae.conv2(mode), {}).square().mean().backward()
+    lost = [name for name, p in vae.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not lost
+
+
 def test_every_parameter_matters(vae: VAE) -> None:
     vae.decode(vae.encode(clip(9))).square().sum().backward()
     idle = {name for name, p in vae.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}

@@ -163,11 +163,11 @@ class Downsample(nn.Module):
         x = per_frame(self.resample, x)
         if self.time_conv is None:
             return x
-        if self.time_conv not in memory:  # the first frame stays a frame of its own
-            memory[self.time_conv] = x
-            return x
-        out: Tensor = self.time_conv(x, memory)
-        return out
+        if self.time_conv in memory:
+            later: Tensor = self.time_conv(x, memory)
+            return later
+        first = memory[self.time_conv] = x[:, :, :1]  # stays a frame of its own
+        return first if x.shape[2] == 1 else torch.cat((first, self.time_conv(x[:, :, 1:], memory)), 2)
 
 
 class Upsample(nn.Module):
@@ -186,10 +186,14 @@ class Upsample(nn.Module):
         return per_frame(self.resample, x)
 
     def _doubled(self, time_conv: CausalConv3d, x: Tensor, memory: Memory) -> Tensor:
-        if time_conv not in memory:  # the first latent is one frame, and the second does not see it here
-            memory[time_conv] = torch.zeros_like(x).repeat(1, 1, time_conv.past, 1, 1)
-            return x
-        pairs = torch.unflatten(time_conv(x, memory), 1, (2, -1))
+        if time_conv in memory:
+            return self._pairs(time_conv(x, memory))
+        first = x[:, :, :1]  # one frame, and the second latent does not see it here
+        memory[time_conv] = torch.zeros_like(first).repeat(1, 1, time_conv.past, 1, 1)
+        return first if x.shape[2] == 1 else torch.cat((first, self._pairs(time_conv(x[:, :, 1:], memory))), 2)
+
+    def _pairs(self, x: Tensor) -> Tensor:
+        pairs = torch.unflatten(x, 1, (2, -1))
         # By way of [B, T, 2, H, W, C], which keeps the channels last in memory.
         return pairs.permute(0, 3, 1, 4, 5, 2).contiguous().flatten(1, 2).permute(0, 4, 1, 2, 3)
 
@@ -236,7 +240,7 @@ class Encoder(nn.Module):
         self.head = Head(dims[-1], config.latent_channels * 2)
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        """The next chunk [B, 3, 1 or 4, H, W] -> [B, 2·channels, 1, H/8, W/8]."""
+        """The next chunk [B, 3, 1 or 4, H, W] -> [B, 2·channels, 1, H/8, W/8]; or a whole clip at once."""
         x = self.conv1(x, memory)
         for layer in self.downsamples:
             x = layer(x, memory)
@@ -264,7 +268,7 @@ class Decoder(nn.Module):
         self.head = Head(dims[-1], 3)
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        """The next latent frame [B, channels, 1, h, w] -> [B, 3, 1 or 4, h·8, w·8]."""
+        """The next latent frame [B, channels, 1, h, w] -> [B, 3, 1 or 4, h·8, w·8]; or those of a whole clip."""
         x = self.middle(self.conv1(x, memory), memory)
         for layer in self.upsamples:
             x = layer(x, memory)

@@ -1,0 +1,1 @@
+"""Training of the small model, stage by stage: autoencoder, body, face, joint, and the LoRAs on top."""

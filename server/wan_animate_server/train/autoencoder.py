@@ -1,0 +1,209 @@
+"""Training of the video autoencoder on everything that the pipeline encodes, whole clips at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool3d
+from torch.utils.flop_counter import FlopCounterMode
+
+from .. import world
+from ..model.vae import VAE, VAEConfig
+from . import examples as shown
+from .average import Average
+from .budget import Budget
+from .pace import Pace
+from .precision import autocast
+from .record import Report, psnr, sheet
+
+CLIPS = 16
+"""Of the world in a step; each gives a clip of pictures, and half of them a skeleton, the others a plate."""
+
+DRAWN = 8
+"""Steps whose clips are drawn together: the world is as fast for many clips as for few."""
+
+RATE = 1.5e-3
+KL = 2e-4
+"""Of the mean over latents: enough to keep them small and smooth, too little to blur."""
+
+HELD_OUT = 16
+MEASURED = 16
+"""Batches of clips from which the statistics of the latents are taken."""
+
+SEEDS = 1_000_000_007
+"""Clips between the seeds of one training and of the next."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures to encode and decode."""
+
+    pictures: Tensor
+    """float [B, 3, T, H, W], −1..1."""
+    weight: Tensor
+    """float [B, 1, T, H, W]."""
+
+
+def encode(vae: VAE, video: Tensor) -> Tensor:
+    """`VAE.encode` in one pass over the whole clip: the same numbers, few large kernels; float32."""
+    mode = vae.conv1(vae.encoder(video, {})).chunk(2, dim=1)[0]
+    mean, std = statistics(vae, video.device)
+    latents: Tensor = (mode.float() - mean) / std
+    return latents
+
+
+def decode(vae: VAE, latents: Tensor) -> Tensor:
+    """`VAE.decode` in one pass over the whole clip."""
+    mean, std = statistics(vae, latents.device)
+    pictures: Tensor = vae.decoder(vae.conv2(latents.float() * std + mean), {})
+    return pictures.float()
+
+
+def statistics(vae: VAE, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of the latents by which they are normalised, each [C, 1, 1, 1]."""
+    mean, std = torch.tensor((vae.config.mean, vae.config.std), device=device).view(2, -1, 1, 1, 1).unbind()
+    return mean, std
+
+
+def loss(vae: VAE, pictures: Tensor, weight: Tensor) -> Tensor:
+    """Weighted distance of pixels and of their differences, and a touch of the latents' divergence from normal."""
+    with autocast(pictures.device):
+        mode, log_variance = vae.conv1(vae.encoder(pictures, {})).chunk(2, dim=1)
+        mode, log_variance = mode.float(), log_variance.float().clamp(-20, 10)
+        latents = mode + torch.randn_like(mode) * (log_variance / 2).exp()
+        restored = vae.decoder(vae.conv2(latents), {}).float()
+    error = restored - pictures
+    wide, tall = error.diff(dim=-1), error.diff(dim=-2)
+    pixels = (_distance(error) * weight).mean()
+    edges = (_distance(wide) * weight[..., 1:]).mean() + (_distance(tall) * weight[..., 1:, :]).mean()
+    # Blocks of four pixels too, so that flat colours do not drift while edges are sharpened.
+    colours = _distance(avg_pool3d(error, (1, 4, 4))).mean()
+    divergence = (mode.square() + log_variance.exp() - 1 - log_variance).mean() / 2
+    total: Tensor = pixels + 0.5 * edges + colours + KL * divergence
+    return total
+
+
+def _distance(error: Tensor) -> Tensor:
+    """Charbonnier's: squares near zero, where PSNR looks, and absolute values beyond."""
+    return (error.square() + 0.05**2).sqrt() - 0.05
+
+
+def batch(spec: world.Spec, seeds: Tensor, generator: torch.Generator) -> Batch:
+    """Pictures in all lights, reference pictures as still clips, skeletons, and conditioning videos."""
+    clips = world.clips(spec, seeds)
+    n = len(seeds)
+    choice = shown.choose(n, seeds.device, generator, shown.OVERLAPS)
+    made = shown.examples(clips, seeds, choice, face_size=clips.face.shape[2])
+    still = clips.reference.unsqueeze(1).expand_as(clips.frames)
+    kinds = torch.stack([clips.frames, clips.relit, clips.neutral, clips.own, still])
+    row = torch.arange(n, device=seeds.device)
+    frames = kinds[row % len(kinds), row]
+    alpha = clips.alpha / 255 * (row % len(kinds) < len(kinds) - 1).view(-1, 1, 1, 1)
+    half = n // 2
+    others = torch.cat([shown.video(made.pose[:half]), made.known[half:]])
+    drawn = (others > -0.99).any(1).float()
+    weight = torch.cat([1 + 3 * alpha + 2 * made.face, 1 + 2 * drawn * (row < half).view(-1, 1, 1, 1)])
+    return Batch(torch.cat([shown.video(frames), others]), weight.unsqueeze(1))
+
+
+def batches(spec: world.Spec, device: torch.device, seed: int) -> Iterator[Batch]:
+    """Batch after batch of clips that were never seen before, in a mixed order."""
+    generator = torch.Generator(device).manual_seed(seed)
+    for first in itertools.count(seed * SEEDS, DRAWN * CLIPS):
+        many = batch(spec, torch.arange(DRAWN * CLIPS, device=device) + first, generator)
+        order = torch.randperm(len(many.pictures), device=device, generator=generator)
+        for rows in order.chunk(DRAWN):
+            yield Batch(many.pictures[rows], many.weight[rows])
+
+
+def train(vae: VAE, spec: world.Spec, budget: Budget, seed: int) -> Iterator[Report]:
+    """Train `vae` in place; afterwards it holds the averaged weights and the statistics of its latents."""
+    device = vae.conv1.weight.device
+    channels_last(vae)
+    vae.train().requires_grad_(requires_grad=True)
+    average = Average(vae)
+    optimiser = torch.optim.AdamW(
+        vae.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-3, fused=device.type == "cuda"
+    )
+    step_loss = torch.compile(loss) if device.type == "cuda" else loss
+    drawn = batches(spec, device, seed)
+    pace = Pace("vae", device, flops(vae, spec) * 2 * CLIPS)
+    for step in pace.steps(budget):
+        made = next(drawn)
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * budget.rate(step)
+        optimiser.zero_grad(set_to_none=True)
+        value = step_loss(vae, made.pictures, made.weight)
+        torch.autograd.backward(value)
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimiser.step()
+        average.update()
+        pace.add(value)
+        if pace.due():
+            yield judged(average.module, spec, pace.report())
+            pace.resume()
+    last = pace.report()
+    vae.load_state_dict(average.module.state_dict())
+    vae.eval().requires_grad_(requires_grad=False)
+    vae.config = measured(vae, spec, seed)
+    yield judged(vae, spec, last)
+
+
+def channels_last(vae: VAE) -> None:
+    """Weights in the layout in which convolutions are fast."""
+    for parameter in vae.parameters():
+        if parameter.dim() >= 4:
+            layout = torch.channels_last if parameter.dim() == 4 else torch.channels_last_3d
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+
+
+def flops(vae: VAE, spec: world.Spec) -> float:
+    """Of one clip forwards and backwards."""
+    clip = torch.zeros(1, 3, spec.frames, spec.height, spec.width, device=vae.conv1.weight.device)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        loss(vae, clip, clip[:, :1])
+    return 3.0 * float(counter.get_total_flops())
+
+
+@torch.inference_mode()
+def judged(vae: VAE, spec: world.Spec, report: Report) -> Report:
+    """`report` with PSNR on clips that are never trained on, and a sheet of pictures beside what became of them."""
+    device = vae.conv1.weight.device
+    clips = world.clips(replace(spec, split="held-out"), torch.arange(HELD_OUT, device=device))
+    frames = shown.video(clips.frames)
+    pose = shown.video(world.skeleton(clips.keypoints, spec.height, spec.width))
+    with autocast(device):
+        frames_again, pose_again = decode(vae, encode(vae, frames)), decode(vae, encode(vae, pose))
+    everywhere = torch.ones(clips.alpha.shape, device=device)
+    face = shown.face_boxes(clips.keypoints, spec.height, spec.width).float()
+    figures = {
+        "psnr": psnr(frames_again, frames, clips.alpha / 255),
+        "psnr_face": psnr(frames_again, frames, face),
+        "psnr_frame": psnr(frames_again, frames, everywhere),
+        "psnr_skeleton": psnr(pose_again, pose, everywhere),
+    }
+    middle = spec.frames // 2
+    columns = [clip[:, :, middle] for clip in (frames, frames_again, pose, pose_again)]
+    return replace(report, figures=figures, sheet=sheet(columns))
+
+
+@torch.inference_mode()
+def measured(vae: VAE, spec: world.Spec, seed: int) -> VAEConfig:
+    """The sizes of `vae` with mean and deviation of each channel of its latents, over training clips."""
+    device = vae.conv1.weight.device
+    raw = replace(vae.config, mean=(0.0,) * len(vae.config.mean), std=(1.0,) * len(vae.config.std))
+    plain, vae.config = vae.config, raw
+    found = []
+    for i in range(MEASURED):
+        clips = world.clips(spec, torch.arange(CLIPS, device=device) + seed * SEEDS + i * CLIPS)
+        pictures = torch.cat([clips.neutral, clips.own])
+        with autocast(device):
+            found.append(encode(vae, shown.video(pictures)).transpose(0, 1).flatten(1))
+    vae.config = plain
+    values = torch.cat(found, 1).double()
+    mean, std = values.mean(1).tolist(), values.std(1).tolist()
+    return replace(plain, mean=tuple(round(v, 4) for v in mean), std=tuple(round(v, 4) for v in std))

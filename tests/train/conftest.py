@@ -1,0 +1,89 @@
+"""A model small enough to be trained in a test, and real clips of the world, drawn once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from wan_animate_server import world
+from wan_animate_server.train import autoencoder, judge, stages
+from wan_animate_server.train.run import Order
+from wan_animate_server.train.stages import Stage
+from wan_animate_server.weights import PUPPET
+
+SIZE, FRAMES, CLIPS = 32, 9, 6
+
+SIZES = {
+    "area": SIZE * SIZE,
+    "transformer": {
+        "dim": 32, "heads": 2, "layers": 2, "ffn_dim": 32, "text_dim": 16, "text_len": 512, "image_dim": 16,
+        "face_every": 2,
+        "motion": {"channels": [4, 4, 4], "style_dim": 8, "linears": 2, "motion_dim": 4, "out_dim": 8},
+        "face": {"in_dim": 8, "hidden_dim": 8, "heads": 2},
+    },
+    "vae": {"dim": 4, "multipliers": [1, 2, 2, 2], "blocks": 1},
+    "text": {"vocabulary": 258, "dim": 16, "attention_dim": 16, "ffn_dim": 16, "heads": 2, "layers": 1},
+    "clip": {"size": 28, "patch": 14, "dim": 16, "heads": 2, "layers": 2, "out_dim": 8},
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks are faster so, and the same bits twice are a matter of one thread's order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def drawn() -> world.Clips:
+    """A few clips of the world."""
+    return world.clips(world.Spec(SIZE, SIZE, FRAMES), torch.arange(CLIPS))
+
+
+@pytest.fixture(autouse=True)
+def few_clips(drawn: world.Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training of seconds sees the same few clips again and again, instead of new ones that take minutes."""
+
+    def clips(_: world.Spec, seeds: Tensor) -> world.Clips:
+        return world.Clips(**{field.name: getattr(drawn, field.name)[seeds % CLIPS] for field in fields(drawn)})
+
+    monkeypatch.setattr(world, "clips", clips)
+    monkeypatch.setattr(autoencoder, "CLIPS", 2)
+    monkeypatch.setattr(autoencoder, "DRAWN", 2)
+    monkeypatch.setattr(autoencoder, "HELD_OUT", 2)
+    monkeypatch.setattr(autoencoder, "MEASURED", 2)
+    monkeypatch.setattr(judge, "CLIPS", 2)
+    monkeypatch.setattr(judge, "STEPS", 2)
+    monkeypatch.setattr(stages, "BATCH", 4)
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """A folder with the sizes of a tiny model, and no weights."""
+    folder = tmp_path / "begun"
+    folder.mkdir()
+    (folder / "puppet.json").write_text(json.dumps(SIZES))
+    shutil.copy(PUPPET / "tokenizer.json", folder)
+    return folder
+
+
+@pytest.fixture
+def order(begun: Path, tmp_path: Path) -> Callable[..., Order]:
+    """A training of a few steps."""
+
+    def make(*wanted: Stage, steps: int = 2, source: Path = begun, out: str = "out") -> Order:
+        return Order(
+            stages=wanted, out=tmp_path / out, source=source, minutes=1.0, steps=steps, size=SIZE, frames=FRAMES,
+            pool=CLIPS, difficulty=1.0, seed=3, device="cpu",
+        )  # fmt: skip
+
+    return make
