@@ -13,7 +13,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import lens, timeline
+from . import footage, lens, timeline
 from .wire import BadInput, MapUse, Raster
 
 FOLDER = "lens"
@@ -100,7 +100,7 @@ def start(clip: bpy.types.MovieClip | None, scene: bpy.types.Scene, strip: timel
     begins = _first_file(clip, strip) + clip.frame_offset
     first, end = timeline.frame_range(strip)
     way = timeline.path(scene.sequence_editor, strip.name)
-    shown = timeline.sources(way[:-1], strip, (first, end - 1))
+    shown = footage.sources(way[:-1], strip, (first, end - 1))
     frames = [each.frame - 1 + begins for each in solved.cameras]
     if min(shown) < min(frames) or max(shown) > max(frames):
         raise BadInput(

@@ -18,7 +18,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import armature, base, character, clip, drivers, face, matte, plate, pose, timeline, wire
+from . import armature, base, character, clip, drivers, face, footage, matte, plate, pose, timeline, wire
 from .face import Engine
 from .lens import Lens
 from .retarget import Retarget
@@ -139,7 +139,7 @@ def _sentence(one: Callable[[Request], object], request: Request) -> str | None:
 
 def _check_strip(request: Request) -> None:
     plate.check(request.strip)
-    timeline.sources(_around(request), request.strip, timeline.frame_range(request.strip)[:1])
+    footage.sources(_around(request), request.strip, timeline.frame_range(request.strip)[:1])
 
 
 def _check_rig(request: Request) -> None:
@@ -217,7 +217,7 @@ def frame_table(request: Request) -> tuple[tuple[FrameRow, ...], int, int]:
             rig=float(start + source if request.rig_time is RigTime.SOURCE else frame),
         )
         for number, frame, source in zip(
-            count(wire.FIRST_FRAME), frames, timeline.sources(_around(request), request.strip, frames), strict=False
+            count(wire.FIRST_FRAME), frames, footage.sources(_around(request), request.strip, frames), strict=False
         )
     )
     cut_in = wire.FIRST_FRAME + before
@@ -225,7 +225,7 @@ def frame_table(request: Request) -> tuple[tuple[FrameRow, ...], int, int]:
 
 
 def _handles(request: Request) -> tuple[int, int]:
-    room = [timeline.handles(_around(request), request.strip)]
+    room = [footage.handles(_around(request), request.strip)]
     if request.mode is Mode.REPLACE and request.matte:
         room.append(matte.handles(request.matte, request.scene, request.strip) or room[0])
     if request.face is FaceSource.DRIVING and request.face_strip:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bpy
 
-from . import colours, plate, pose, stills, timeline
+from . import colours, footage, plate, pose, stills, timeline
 from .wire import BadInput, FrameRow, Raster, frame_name
 
 SAMPLES = 16
@@ -92,7 +92,7 @@ def handles(matte: Matte, scene: bpy.types.Scene, strip: timeline.Strip) -> tupl
     """Frames by which `matte` exceeds `strip` before and after; None when it never ends."""
     if not isinstance(matte, FromStrip):
         return None
-    before, after = timeline.handles(timeline.path(scene.sequence_editor, matte.strip.name)[:-1], matte.strip)
+    before, after = footage.handles(timeline.path(scene.sequence_editor, matte.strip.name)[:-1], matte.strip)
     (first, end), (start, stop) = timeline.frame_range(strip), timeline.frame_range(matte.strip)
     return first - start + before, stop - end + after
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import bpy
 
-from . import timeline
+from . import footage, timeline
 from .wire import BadInput
 
 FRAGMENT = 1 << 16
@@ -37,7 +37,7 @@ def used(strip: timeline.Strip, sources: Iterable[float] = ()) -> list[Path]:
         return found
     if not (frames := [int(frame) for frame in sources]):
         first, end = timeline.frame_range(strip)
-        frames = [int(timeline.source(strip, frame)) for frame in range(first, end)]
+        frames = [int(footage.source(strip, frame)) for frame in range(first, end)]
     return [found[min(frame, len(found) - 1)] for frame in frames]
 
 

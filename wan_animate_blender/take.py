@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 
-from . import identity, timeline
+from . import footage, identity, timeline
 from .wire import SHOT_FILE, TAKE_FILE, BadInput, Mode, RasterKind, Shot, Take, WireError, version_name
 
 LAYER = {Mode.REPLACE: "character", Mode.ANIMATE: "generated"}
@@ -135,7 +135,7 @@ def place(strip: timeline.Strip, shot: Shot) -> int:
 
     Raises `BadInput` when the footage plays at another speed than when `shot` was exported.
     """
-    return timeline.place(strip, [row.source for row in shot.frames], near=round(shot.frames[0].timeline))
+    return footage.place(strip, [row.source for row in shot.frames], near=round(shot.frames[0].timeline))
 
 
 def _add(scene: bpy.types.Scene, strip: timeline.Strip, name: str, files: list[Path], first: int) -> timeline.Strip:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
+from . import dna, retiming
 from .wire import BadInput
 
 Editor = bpy.types.SequenceEditor
@@ -21,6 +23,17 @@ Strip = bpy.types.Strip if hasattr(bpy.types, "Strip") else bpy.types.Sequence  
 LAST_CHANNEL = 128
 FOOTAGE = ("MOVIE", "IMAGE", "SCENE", "MOVIECLIP", "MASK", "META")
 """Types of strips that show a piece of something longer, so that trimming them leaves handles."""
+
+OLD_KEYS = bpy.app.version < (5, 0)
+"""Whether the last retiming key lies on the last frame and not behind it."""
+WHOLE_TARGETS = bpy.app.version < (4, 4)
+"""Whether a Speed effect looks at its input at whole frames only, the one before the moment that is meant."""
+BACK_FROM_THE_END = bpy.app.version >= (5, 1)
+"""Whether a negative factor of a Speed effect counts back from the end, instead of showing the first frame."""
+AUTO_PLAYBACK_RATE = 1 << 17
+"""Flag of a strip that keeps its footage's rate in a scene of another (DNA_sequence_types.h)."""
+TRANSITION_BEGINS = 1
+"""Flag of a retiming key at which the speed begins to change (the same)."""
 
 
 def strips(holder: Any) -> Any:
@@ -79,46 +92,77 @@ class Content:
 
     first: int
     """Frame of the timeline at which its first frame lies, were it not trimmed."""
+    end: int
+    """First frame of the timeline after it, were it not trimmed."""
     frames: int
-    """Number of frames."""
+    """Number of its frames; `end` - `first` when each is seen once."""
     trimmed: int
     """Frames cut off before the first, which no handle brings back."""
-    retimed: bool
-    """Whether a frame of the timeline is anything else than one frame of the footage, in order."""
-
-    def source(self, frame: float) -> float:
-        """The footage's frame (0 is its first) that is seen at `frame` of the timeline; ends are held."""
-        return self.trimmed + min(max(frame - self.first, 0), self.frames - 1)
 
 
 def content(strip: Strip) -> Content:
     """What a strip shows a piece of; strips that make their own picture (text, effects) show all of themselves."""
     first, end = frame_range(strip)
     if strip.type not in FOOTAGE:
-        return Content(first, end - first, 0, retimed=False)
+        return Content(first, end, end - first, 0)
     if hasattr(strip, "content_start"):
         start, stop = strip.content_start, strip.content_end
-        frames, trimmed = strip.content_duration, getattr(strip, "content_trim_start", 0)
+        trimmed = getattr(strip, "content_trim_start", 0)
     else:
         start, stop = strip.frame_start, strip.frame_final_end + strip.frame_offset_end
-        frames, trimmed = strip.frame_duration, getattr(strip, "animation_offset_start", 0)
-    plain = (
-        round(stop - start) == frames
-        and not getattr(strip, "use_reverse_frames", False)
-        and getattr(strip, "strobe", 1) <= 1
-        and not len(getattr(strip, "retiming_keys", ()))
+        trimmed = getattr(strip, "animation_offset_start", 0)
+    # What Python calls the duration is the footage's in 4.2 and, since some version after it, the timeline's
+    frames = dna.layout("Sequence", "len").read(strip.as_pointer(), "len")
+    return Content(round(start), round(stop), int(frames), trimmed)
+
+
+def rate(strip: Strip) -> float:
+    """Frames of the footage to one of the timeline, as it was set when the strip was added."""
+    memory, address = dna.layout("Sequence", "flag", "media_playback_rate"), strip.as_pointer()
+    own = memory.read(address, "media_playback_rate")
+    if not int(memory.read(address, "flag")) & AUTO_PLAYBACK_RATE or not own:
+        return 1.0
+    render = strip.id_data.render
+    return float(np.float32(own) / (np.float32(render.fps) / np.float32(render.fps_base)))
+
+
+def retiming_keys(strip: Strip) -> tuple[retiming.Key, ...]:
+    """The retiming keys, of which Python shows the place, but neither the speed nor, on most types, that they exist."""
+    memory, address = dna.layout("Sequence", "retiming_handles", "retiming_handle_num"), strip.as_pointer()
+    count, start = (int(memory.read(address, name)) for name in ("retiming_handle_num", "retiming_handles"))
+    key = dna.layout("SeqRetimingHandle", "strip_frame_index", "retiming_factor", "flag")
+    keys = tuple(
+        retiming.Key(
+            float(key.read(at, "strip_frame_index")),
+            float(key.read(at, "retiming_factor")),
+            bool(int(key.read(at, "flag")) & TRANSITION_BEGINS),
+        )
+        for at in range(start, start + count * key.size, key.size)
     )
-    return Content(round(start), frames, trimmed, retimed=not plain)
+    if keys and (keys[0].eases or keys[-2].eases):
+        raise BadInput(
+            f"the strip {strip.name!r} changes its speed gradually from its first or to its last frame, which Blender "
+            "does not define; move that retiming key inwards, or remove the transition"
+        )
+    return keys
 
 
-def handles(parents: Sequence[Strip], strip: Strip) -> tuple[int, int]:
-    """Frames of footage that `strip` has before its first and after its last one, inside the metas around it."""
-    first, end = frame_range(strip)
-    behind = content(strip)
-    start, stop = behind.first, behind.first + behind.frames
-    for meta in parents:
-        start, stop = max(start, frame_range(meta)[0]), min(stop, frame_range(meta)[1])
-    return max(first - start, 0), max(stop - end, 0)
+def forget(scene: bpy.types.Scene) -> None:
+    """Have the next frame of `scene` rendered and not remembered.
+
+    5.2 may take the last picture of a reversed meta strip or an interpolating Speed effect for the next one.
+    """
+    for strip in strips_all(scene.sequence_editor):
+        if strip.type in ("META", "SPEED"):
+            strip.invalidate_cache("COMPOSITE")
+
+
+def clip(strip: Strip) -> bpy.types.MovieClip | None:
+    """What a MOVIECLIP strip shows, which Python is told since 4.3."""
+    if hasattr(strip, "clip"):
+        return strip.clip
+    address = dna.layout("Sequence", "clip").read(strip.as_pointer(), "clip")
+    return next((found for found in bpy.data.movieclips if found.as_pointer() == address), None)
 
 
 def free_channel(editor: Editor, first: int, end: int, above: int = 0) -> int:
@@ -144,9 +188,25 @@ def new_image_sequence(editor: Editor, name: str, files: Sequence[Path], first: 
     return strip
 
 
-def write_png(settings: bpy.types.ImageFormatSettings, mode: str) -> None:
-    """Let a render write 8-bit PNG files in colour `mode` ("RGB", "BW"), which 5.0 wants to be told in two steps."""
+def write_stills(settings: bpy.types.ImageFormatSettings, file_format: str, mode: str, depth: str) -> None:
+    """Let a render write "PNG" or "OPEN_EXR" files in colour `mode` ("RGB", "BW") with `depth` bits a channel.
+
+    5.0 wants to be told in two steps. Both are packed without loss: PNG as quickly as can be, EXR by lines in ZIP.
+    """
     if hasattr(settings, "media_type"):
         settings.media_type = "IMAGE"
-    settings.file_format = "PNG"
-    settings.color_mode, settings.color_depth, settings.compression = mode, "8", 0
+    settings.file_format = file_format
+    settings.color_mode, settings.color_depth = mode, depth
+    settings.compression, settings.exr_codec = 0, "ZIP"
+
+
+def curves(animation: bpy.types.AnimData | None) -> list[bpy.types.FCurve]:
+    """All keyframed properties, which since 4.4 lie in layers and since 5.0 nowhere else."""
+    action = animation.action if animation else None
+    if action is None:
+        return []
+    if not hasattr(action, "layers"):
+        return list(action.fcurves)
+    pieces = (piece for layer in action.layers for piece in layer.strips if animation.action_slot)
+    bags = (piece.channelbag(animation.action_slot) for piece in pieces)
+    return [curve for bag in bags if bag for curve in bag.fcurves]

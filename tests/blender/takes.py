@@ -64,7 +64,7 @@ def shown(scene: bpy.types.Scene, frame: int, file: Path) -> np.ndarray:
 
     scene.view_settings.view_transform = "Standard"
     scene.render.dither_intensity = 0.0
-    timeline.write_png(scene.render.image_settings, "RGB")
+    timeline.write_stills(scene.render.image_settings, "PNG", "RGB", "8")
     scene.render.filepath, scene.frame_start, scene.frame_end = str(file.with_suffix("")) + "_####", frame, frame
     bpy.ops.render.render(animation=True, scene=scene.name)
     return read_png(Path(f"{file.with_suffix('')}_{frame:04d}.png"))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from footage import light, new_effect, noise, read_numbers, read_png, write_exr, write_png
 
-from wan_animate_blender import colours, plate, timeline
+from wan_animate_blender import colours, footage, plate, timeline
 from wan_animate_blender.wire import BadInput, Colour, Encoding, FrameRow, RasterKind
 
 Film = Callable[..., Any]
@@ -38,7 +38,7 @@ def exported(edit: bpy.types.Scene, strip: Any, folder: Path, kind: RasterKind, 
     """The file of the strip's first frame."""
     plate.check(strip, kind=kind)
     frame = timeline.frame_range(strip)[0]
-    row = FrameRow(shot=1001, timeline=frame, source=timeline.source(strip, frame), rig=frame)
+    row = FrameRow(shot=1001, timeline=frame, source=footage.source(strip, frame), rig=frame)
     folder.mkdir(exist_ok=True)
     (file,) = plate.write(edit, strip, [row], plate.raster(edit, strip, kind), folder / "out", **options)
     return file

@@ -12,7 +12,7 @@ import pytest
 from footage import new_effect, noise
 from takes import enable_addon, export_of, shown, take_of
 
-from wan_animate_blender import identity, timeline
+from wan_animate_blender import footage, identity, timeline
 from wan_animate_blender.take import import_take, summary
 from wan_animate_blender.wire import TAKE_FILE, BadInput
 
@@ -45,7 +45,7 @@ def test_handles_are_there_but_trimmed(edit: Any, plate: Any, tmp_path: Path) ->
     assert timeline.frame_range(new) == (12, 20)
     assert len(new.elements) == 12
     assert new.strip_elem_from_frame(12).filename == "1003.png"
-    assert timeline.handles([], new) == (2, 2)
+    assert footage.handles([], new) == (2, 2)
 
 
 def test_a_strip_that_moved_meanwhile_takes_its_take_along(edit: Any, plate: Any, tmp_path: Path) -> None:
