@@ -6,6 +6,7 @@ The server draws the model's own picture, to the pixel; here lines are soft and 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,12 @@ from .wire import skeleton
 
 Picture = NDArray[np.float32]
 """[H, W, 4], 0–1, the first row on top."""
-Points = NDArray[np.floating]
+Points = NDArray[np.floating[Any]]
 
 THICKNESS = 1 / 90
 """Of a limb, in the picture's longer side; of a finger a third of that."""
 
-Stroke = tuple[NDArray[np.float64], NDArray[np.float64], float, tuple[float, ...]]
+Stroke = tuple[Points, Points, float, tuple[float, ...]]
 """From, to (x, y in pixels), radius and colour (0–1)."""
 
 
@@ -47,9 +48,9 @@ def _strokes(keypoints: Points, radius: float) -> Iterator[Stroke]:
         if _is_shown(body[a]) and _is_shown(body[b]):
             yield body[a, :2], body[b, :2], radius, tuple(c / 255 for c in colour)
     for hand in (keypoints[skeleton.LEFT_HAND], keypoints[skeleton.RIGHT_HAND]):
-        for (a, b), colour in zip(skeleton.FINGER_EDGES, skeleton.FINGER_COLOURS, strict=True):
+        for (a, b), hue in zip(skeleton.FINGER_EDGES, skeleton.FINGER_COLOURS, strict=True):
             if _is_shown(hand[a]) and _is_shown(hand[b]):
-                yield hand[a, :2], hand[b, :2], radius / 3, tuple(c / 255 for c in colour)
+                yield hand[a, :2], hand[b, :2], radius / 3, tuple(c / 255 for c in hue)
 
 
 def _is_shown(point: Points) -> bool:

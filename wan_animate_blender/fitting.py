@@ -173,19 +173,17 @@ def _grey(width: int, height: int) -> figure.Picture:
 
 
 def _small(image: bpy.types.Image) -> figure.Picture:
-    """A picture of at most `SIDE` pixels each way, scaled in a copy: images are the user's."""
-    copy = image.copy()
-    try:
-        width, height = copy.size
-        if not width or not height:
-            raise BadInput(f"the character picture {image.name!r} cannot be read; choose another one")
-        scale = min(SIDE / max(width, height), 1.0)
-        copy.scale(max(round(width * scale), 1), max(round(height * scale), 1))
-        pixels = np.empty(4 * copy.size[0] * copy.size[1], np.float32)
-        copy.pixels.foreach_get(pixels)
-        return np.ascontiguousarray(pixels.reshape(copy.size[1], copy.size[0], 4)[::-1])
-    finally:
-        bpy.data.images.remove(copy)
+    """Every so many pixels of a picture, so that it is at most `SIDE` high and wide; opaque, as the model takes it."""
+    width, height = image.size
+    if not width or not height:
+        raise BadInput(f"the character picture {image.name!r} cannot be read; choose another one")
+    pixels = np.empty(len(image.pixels), np.float32)
+    image.pixels.foreach_get(pixels)
+    step = -(-max(width, height) // SIDE)
+    few = pixels.reshape(height, width, -1)[::-1][::step, ::step]
+    picture = np.ones((*few.shape[:2], 4), np.float32)
+    picture[..., :3] = few[..., :3] if few.shape[2] >= 3 else few[..., :1]
+    return picture
 
 
 def _show(picture: figure.Picture) -> None:
