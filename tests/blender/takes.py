@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 from footage import write_png
 
-from wan_animate_blender import timeline, wire
+from wan_animate_blender import footage, timeline, wire
 
 
 def enable_addon() -> None:
@@ -25,10 +25,10 @@ def export_of(
 ) -> Path:  # fmt: skip
     """`<root>/SH010/e001` of all that `strip` shows and `handles` frames around it; only `shot.json`."""
     first, end = timeline.frame_range(strip)
-    start = timeline.content(strip).first
+    frames = range(first - handles, end + handles)
     rows = tuple(
-        wire.FrameRow(shot=1001 + i, timeline=float(frame), source=float(frame - start), rig=float(frame))
-        for i, frame in enumerate(range(first - handles, end + handles))
+        wire.FrameRow(shot=1001 + i, timeline=float(frame), source=source, rig=float(frame))
+        for i, (frame, source) in enumerate(zip(frames, footage.sources([], strip, frames), strict=True))
     )
     shot = wire.Shot(
         name=name, strip=strip.wan_animate.uid, mode=wire.Mode(mode), frames=rows, cut_in=1001 + handles,

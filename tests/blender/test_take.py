@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 import pytest
 from footage import new_effect, noise
+from numbered import operate
 from takes import enable_addon, export_of, shown, take_of
 
 from wan_animate_blender import footage, identity, timeline
@@ -55,6 +56,33 @@ def test_a_strip_that_moved_meanwhile_takes_its_take_along(edit: Any, plate: Any
     (new,) = import_take(edit, folder)
     assert timeline.frame_range(new) == timeline.frame_range(plate) == (112, 120)
     assert new.strip_elem_from_frame(112).filename == "1003.png"
+
+
+@pytest.mark.parametrize("setting", [{"use_reverse_frames": True}, {"strobe": 3.0}, {}], ids=str)
+def test_a_retimed_strip_that_moved_meanwhile_takes_its_take_along(
+    edit: Any, plate: Any, tmp_path: Path, setting: dict[str, Any]
+) -> None:
+    for name, value in setting.items():
+        setattr(plate, name, value)
+    if not setting:
+        operate(edit, plate, "retiming_segment_speed_set", speed=50.0)
+    folder = take_of(export_of(plate, tmp_path, handles=2))
+    start = "content_start" if hasattr(plate, "content_start") else "frame_start"
+    setattr(plate, start, getattr(plate, start) + 100)
+    (new,) = import_take(edit, folder)
+    assert timeline.frame_range(new) == timeline.frame_range(plate)
+    first, end = timeline.frame_range(new)
+    assert [new.strip_elem_from_frame(frame).filename for frame in (first, end - 1)] == [
+        "1003.png",
+        f"{1002 + end - first}.png",
+    ]
+
+
+def test_a_strip_that_was_retimed_meanwhile_refuses_its_take(edit: Any, plate: Any, tmp_path: Path) -> None:
+    folder = take_of(export_of(plate, tmp_path))
+    plate.use_reverse_frames = True
+    with pytest.raises(BadInput, match="'plate' has been retimed or reversed since it was exported; undo that"):
+        import_take(edit, folder)
 
 
 def test_a_strip_that_was_trimmed_meanwhile_gets_as_much_as_there_is(edit: Any, plate: Any, tmp_path: Path) -> None:
