@@ -136,7 +136,7 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="For each stage, instead of minutes.")] = None,
     size: Annotated[int, typer.Option(help="Pixels of a side of the clips, a multiple of 16.")] = 128,
     frames: Annotated[int, typer.Option(help="Frames of a clip, 4n+1.")] = 13,
-    pool: Annotated[int, typer.Option(min=1, help="Clips that a stage of the transformer encodes beforehand.")] = 50000,
+    pool: Annotated[int, typer.Option(min=1, help="Clips that a stage of the transformer encodes beforehand.")] = 20000,
     difficulty: Annotated[float, typer.Option(min=0, max=1, help="0 calm, 1 everything that the world has.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Of clips and noise.")] = 1,
     device: OnDevice = Device.CPU,
@@ -146,6 +146,7 @@ def train(
     from .train.run import train as train_now
     from .train.stages import Stage as Known
 
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     wanted = [Known(stage) for stage in Stage if stage is not Stage.ALL and (stage in stages or Stage.ALL in stages)]
     order = Order(
         stages=wanted, out=out, source=source, minutes=minutes, steps=steps, size=size, frames=frames, pool=pool,

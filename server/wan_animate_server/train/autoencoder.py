@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,14 +17,14 @@ from ..model.vae import VAE, VAEConfig
 from . import examples as shown
 from .average import Average
 from .budget import Budget
-from .pace import Pace
+from .pace import Pace, timed
 from .precision import autocast
 from .record import Report, psnr, sheet
 
-CLIPS = 16
+CLIPS = 8
 """Of the world in a step; each gives a clip of pictures, and half of them a skeleton, the others a plate."""
 
-DRAWN = 8
+DRAWN = 16
 """Steps whose clips are drawn together: the world is as fast for many clips as for few."""
 
 RATE = 1.5e-3
@@ -113,8 +114,11 @@ def batch(spec: world.Spec, seeds: Tensor, generator: torch.Generator) -> Batch:
 def batches(spec: world.Spec, device: torch.device, seed: int) -> Iterator[Batch]:
     """Batch after batch of clips that were never seen before, in a mixed order."""
     generator = torch.Generator(device).manual_seed(seed)
-    for first in itertools.count(seed * SEEDS, DRAWN * CLIPS):
-        many = batch(spec, torch.arange(DRAWN * CLIPS, device=device) + first, generator)
+    for i in itertools.count():
+        first = seed * SEEDS + i * DRAWN * CLIPS
+        # Twice is enough to know: the first time kernels are compiled.
+        with timed(f"drawing {DRAWN * CLIPS} clips, for {DRAWN} steps", device) if i < 2 else nullcontext():
+            many = batch(spec, torch.arange(DRAWN * CLIPS, device=device) + first, generator)
         order = torch.randperm(len(many.pictures), device=device, generator=generator)
         for rows in order.chunk(DRAWN):
             yield Batch(many.pictures[rows], many.weight[rows])

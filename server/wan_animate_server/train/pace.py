@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from .budget import Budget
 from .record import Report
+
+log = logging.getLogger(__name__)
 
 FIRST, EVERY = 20.0, 60.0
 """Seconds to the first report, early enough to stop what goes wrong, and between reports."""
@@ -63,3 +67,13 @@ class Pace:
     def resume(self) -> None:
         """The time of validation and writing is over, and is nobody's step."""
         self._last = time.monotonic()
+
+
+@contextmanager
+def timed(what: str, device: torch.device) -> Iterator[None]:
+    """Say in the log how long `what` took on the device. Waits for it: not for what happens in every step."""
+    begun = time.monotonic()
+    yield
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    log.info("%s took %.3f s", what, time.monotonic() - begun)

@@ -16,6 +16,7 @@ from ..weights import find_device
 from . import autoencoder, stages
 from .budget import Budget
 from .judge import Judge
+from .pace import timed
 from .pool import Encoder, Pool
 from .record import Record, Report
 from .stages import LESSONS, Stage
@@ -85,7 +86,8 @@ def _lesson(stage: Stage, workshop: Workshop, order: Order, budget: Budget) -> I
     prompts = both_prompts(networks, workshop.prompt, device)
     student = Student(networks, prompts, faces=lesson.faces)
     encoder, face_size = Encoder(networks.vae), networks.transformer.config.motion.size
-    pool = Pool(encoder, spec, face_size, order.pool, order.seed)
+    with timed(f"drawing and encoding {order.pool} clips", device):
+        pool = Pool(encoder, spec, face_size, order.pool, order.seed)
     judge = Judge.of(networks.vae, encoder, spec, face_size, lit=False)
     yield from stages.train(student, lesson, pool, judge, budget, order.seed)
 
