@@ -84,7 +84,7 @@ class Clock:
         return (here - there) / (key.index - before.index) if key.index != before.index else math.inf
 
 
-def nearest(index: float) -> int:
+def nearest(index: float | np.float32) -> int:
     """The whole frame that is shown for `index`: halves go up, in single precision."""
     return math.floor(np.float32(index) + np.float32(0.5))
 

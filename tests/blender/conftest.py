@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numbered
 import numpy as np
 import pytest
 from footage import noise, write_png
@@ -63,6 +64,19 @@ def film(edit: bpy.types.Scene, tmp_path: Path) -> Callable[..., Any]:
         return timeline.new_image_sequence(edit.sequence_editor, name, files, first, channel)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty frames at 25 a second that carry their number."""
+    return numbered.movie(tmp_path_factory.mktemp("numbered"))
+
+
+@pytest.fixture
+def numbers(edit: bpy.types.Scene, movie: Path) -> Any:
+    """The numbered movie at frame 20 of a scene of 24 frames a second, frame for frame."""
+    strips = timeline.strips(edit.sequence_editor)
+    return strips.new_movie(name="numbers", filepath=str(movie), channel=1, frame_start=20)
 
 
 # --- rigs -----------------------------------------------------------------------------------------

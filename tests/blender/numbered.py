@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
-from footage import read_png
+from footage import read_png, write_png
 
-from wan_animate_blender import timeline
+from wan_animate_blender import footage, timeline
+
+Change = Callable[[bpy.types.Scene, Any], None]
 
 BITS = 8
 WIDTH, HEIGHT = 80, 48
@@ -64,6 +66,16 @@ def encode(scene: bpy.types.Scene, file: Path, fps: int, frames: int) -> Path:
     return file
 
 
+def movie(folder: Path) -> Path:
+    """Forty numbered frames at 25 a second. Leaves Blender with an empty scene."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    scene = bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = WIDTH, HEIGHT
+    files = [write_png(folder / f"{i:04d}.png", picture(i)) for i in range(40)]
+    timeline.new_image_sequence(scene.sequence_editor_create(), "numbers", files, 1, 1)
+    return encode(scene, folder / "numbers.avi", fps=25, frames=40)
+
+
 def operate(scene: bpy.types.Scene, strip: timeline.Strip, name: str, **settings: Any) -> None:
     """Run one of the sequencer's operators on `strip`, at the frame `scene` stands at."""
     for other in timeline.strips_all(scene.sequence_editor):
@@ -73,3 +85,102 @@ def operate(scene: bpy.types.Scene, strip: timeline.Strip, name: str, **settings
         bpy.context.workspace.sequencer_scene = scene
     with bpy.context.temp_override(scene=scene):
         assert getattr(bpy.ops.sequencer, name)(**settings) == {"FINISHED"}
+
+
+# --- the table, and what changes it --------------------------------------------------------------
+
+
+def table(strip: Any, first: int | None = None, end: int | None = None) -> list[float]:
+    start, stop = timeline.frame_range(strip)
+    way = timeline.path(strip.id_data.sequence_editor, strip.name)
+    frames = range(start if first is None else first, stop if end is None else end)
+    return footage.sources(way[:-1], strip, frames)
+
+
+def shown_of(strip: Any, folder: Path) -> list[int]:
+    return shown(strip.id_data, range(*timeline.frame_range(strip)), folder)
+
+
+def trim_hard(strip: Any, frames: int) -> None:
+    """Cut frames off the footage's start for good."""
+    setattr(
+        strip, "content_trim_start" if hasattr(strip, "content_trim_start") else "animation_offset_start", frames
+    )  # fmt: skip
+
+
+def plain(scene: bpy.types.Scene, strip: Any) -> None:
+    pass
+
+
+def trim(scene: bpy.types.Scene, strip: Any) -> None:
+    timeline.set_frame_range(strip, 27, 52)
+
+
+def hold(scene: bpy.types.Scene, strip: Any) -> None:
+    timeline.set_frame_range(strip, 15, 64)
+
+
+def reverse(scene: bpy.types.Scene, strip: Any) -> None:
+    strip.use_reverse_frames = True
+
+
+def strobe(scene: bpy.types.Scene, strip: Any) -> None:
+    strip.strobe = 3
+
+
+def strobe_between_frames(scene: bpy.types.Scene, strip: Any) -> None:
+    strip.strobe = 2.5
+
+
+def strobe_by_keyframes(scene: bpy.types.Scene, strip: Any) -> None:
+    for frame, length in ((20, 1.0), (40, 1.0), (59, 6.0)):
+        strip.strobe = length
+        strip.keyframe_insert("strobe", frame=frame)
+
+
+def cut_hard(scene: bpy.types.Scene, strip: Any) -> None:
+    trim_hard(strip, 5)
+
+
+def play_twice_as_fast(scene: bpy.types.Scene, strip: Any) -> None:
+    operate(scene, strip, "retiming_key_add", timeline_frame=30)
+    strip.retiming_keys[2].timeline_frame = 45
+
+
+def play_half_as_fast(scene: bpy.types.Scene, strip: Any) -> None:
+    operate(scene, strip, "retiming_key_add", timeline_frame=30)
+    strip.retiming_keys[2].timeline_frame = 90
+
+
+def play_fast_then_slow(scene: bpy.types.Scene, strip: Any) -> None:
+    operate(scene, strip, "retiming_key_add", timeline_frame=40)
+    strip.retiming_keys[1].timeline_frame = 31
+    strip.retiming_keys[2].timeline_frame = 77
+
+
+def freeze(scene: bpy.types.Scene, strip: Any) -> None:
+    scene.frame_current = 33
+    operate(scene, strip, "retiming_freeze_frame_add", duration=9)
+
+
+def all_at_once(scene: bpy.types.Scene, strip: Any) -> None:
+    play_half_as_fast(scene, strip)
+    reverse(scene, strip)
+    strobe(scene, strip)
+    timeline.set_frame_range(strip, 41, 83)
+
+
+def in_order(*changes: Change) -> Change:
+    def change(scene: bpy.types.Scene, strip: Any) -> None:
+        for one in changes:
+            one(scene, strip)
+
+    change.__name__ = "_and_".join(one.__name__ for one in changes)
+    return change
+
+
+CHANGES = [
+    plain, trim, hold, reverse, strobe, strobe_between_frames, strobe_by_keyframes, cut_hard,
+    play_twice_as_fast, play_half_as_fast, play_fast_then_slow, freeze, all_at_once,
+    in_order(reverse, trim), in_order(cut_hard, reverse, trim), in_order(freeze, reverse), in_order(strobe, trim),
+]  # fmt: skip
