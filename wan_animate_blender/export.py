@@ -18,11 +18,11 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import armature, base, character, clip, drivers, face, footage, matte, plate, pose, timeline, wire
+from . import armature, base, character, clip, drivers, face, footage, linked, matte, plate, pose, timeline, wire
 from .face import Engine
 from .lens import Lens
 from .retarget import Retarget
-from .rigs import Spot
+from .rigs import Fit, Spot
 from .wire import BadInput, FaceSource, FrameRow, Mode, RasterKind
 
 
@@ -138,13 +138,16 @@ def _sentence(one: Callable[[Request], object], request: Request) -> str | None:
 
 
 def _check_strip(request: Request) -> None:
-    plate.check(request.strip)
-    footage.sources(_around(request), request.strip, timeline.frame_range(request.strip)[:1])
+    metas, strip = around(request), request.strip
+    first, end = timeline.frame_range(strip)
+    before, after = (min(request.handles, room) for room in footage.handles(metas, strip))
+    plate.check(strip, kind=request.raster, sources=footage.sources(metas, strip, range(first - before, end + after)))
 
 
 def _check_rig(request: Request) -> None:
     seen = view(request)
     pose.check(seen)
+    linked.check(_posed(seen))
     drivers.check(_posed(seen))
 
 
@@ -186,13 +189,17 @@ def _check_root(request: Request) -> None:
 # --- what is asked for --------------------------------------------------------------------------------
 
 
-def view(request: Request) -> pose.View:
-    """The rig as the plate's camera sees it. Raises `BadInput` without a rig."""
+def view(request: Request, fit: Fit | None = None) -> pose.View:
+    """The rig as the plate's camera sees it. Raises `BadInput` without a rig.
+
+    `fit` is the rig's with what was assigned, where that is known already.
+    """
     if request.rig is None:
         raise BadInput("no rig is chosen; choose the armature that moves the character")
+    linked.check([request.rig])
     raster = plate.raster(request.scene, request.strip, request.raster)
     scene = request.rig_scene or request.scene
-    fit = armature.fit(request.rig, request.assignment)
+    fit = fit or armature.fit(request.rig, request.assignment)
     size = raster.width, raster.height
     return pose.View(scene, request.rig, request.camera, *size, _lens(request), fit, request.retarget)
 
@@ -207,25 +214,36 @@ def frame_table(request: Request) -> tuple[tuple[FrameRow, ...], int, int]:
     first, end = timeline.frame_range(request.strip)
     before, after = _handles(request)
     frames = range(first - before, end + after)
-    scene = request.rig_scene or request.scene
-    start = scene.frame_start if request.rig_start is None else request.rig_start
     rows = tuple(
         FrameRow(
             shot=number,
             timeline=float(frame),
             source=source,
-            rig=float(start + source if request.rig_time is RigTime.SOURCE else frame),
+            rig=rig_time(request, frame, source),
         )
         for number, frame, source in zip(
-            count(wire.FIRST_FRAME), frames, footage.sources(_around(request), request.strip, frames), strict=False
+            count(wire.FIRST_FRAME), frames, footage.sources(around(request), request.strip, frames), strict=False
         )
     )
     cut_in = wire.FIRST_FRAME + before
     return rows, cut_in, cut_in + end - first - 1
 
 
+def rig_time(request: Request, frame: float, source: float) -> float:
+    """When the rig is evaluated for a frame of the edit that shows the frame `source` of the footage."""
+    if request.rig_time is RigTime.TIMELINE:
+        return float(frame)
+    scene = request.rig_scene or request.scene
+    return float(source + (scene.frame_start if request.rig_start is None else request.rig_start))
+
+
+def around(request: Request) -> list[timeline.Strip]:
+    """The metas around the strip, outermost first."""
+    return timeline.path(request.scene.sequence_editor, request.strip.name)[:-1]
+
+
 def _handles(request: Request) -> tuple[int, int]:
-    room = [footage.handles(_around(request), request.strip)]
+    room = [footage.handles(around(request), request.strip)]
     if request.mode is Mode.REPLACE and request.matte:
         room.append(matte.handles(request.matte, request.scene, request.strip) or room[0])
     if request.face is FaceSource.DRIVING and request.face_strip:
@@ -235,11 +253,6 @@ def _handles(request: Request) -> tuple[int, int]:
         room.append((first - behind.first, behind.end - end))
     before, after = (max(min(request.handles, *side), 0) for side in zip(*room, strict=True))
     return before, after
-
-
-def _around(request: Request) -> list[timeline.Strip]:
-    """The meta strips that the strip is in, outermost first."""
-    return timeline.path(request.scene.sequence_editor, request.strip.name)[:-1]
 
 
 def _place(request: Request) -> matte.Place:

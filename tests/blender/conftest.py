@@ -13,6 +13,7 @@ import numbered
 import numpy as np
 import pytest
 from footage import noise, write_png
+from installed import build, install, launcher
 from serving import Served, serving
 from takes import enable_addon
 
@@ -126,11 +127,11 @@ def addon(fresh: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def plate(
+def unsaved(
     addon: None, edit: Any, film: Callable[..., Any], metarig: bpy.types.Object, camera: bpy.types.Object,
     tmp_path: Path,
 ) -> Any:  # fmt: skip
-    """A saved file whose active strip, five frames from 12, is ready to be generated."""
+    """A file that was never saved. Its active strip, five frames from 12, is ready to be generated."""
     strip = film("plate", frames=9, first=10)
     matte = film("matte", lambda i: np.full((48, 80), 255 * (i % 2), np.uint8), frames=9, first=10, channel=2)
     for one in (strip, matte):
@@ -141,11 +142,35 @@ def plate(
     person.character = bpy.data.images.load(str(write_png(tmp_path / "hero.png", noise(99, 40, 60))))
     ours.handles, ours.steps, ours.segment, ours.area = 0, 1, 9, 80 * 48
     edit.sequence_editor.active_strip = strip
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
     return strip
+
+
+@pytest.fixture
+def plate(unsaved: Any, tmp_path: Path) -> Any:
+    """The strip that is ready, in a saved file."""
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
+    return unsaved
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("server")) as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+def blender(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """An executable of this Blender in which the extension is installed, and its environment."""
+    folder = tmp_path_factory.mktemp("blender")
+    return launcher(folder), install(build(folder), folder / "resources")
+
+
+@pytest.fixture
+def background(blender: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Let exports run in that executable; yields the folder for temporary files."""
+    monkeypatch.setenv("BLENDER_USER_RESOURCES", blender[1]["BLENDER_USER_RESOURCES"])
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    before, bpy.app.binary_path = bpy.app.binary_path, str(blender[0])
+    yield tmp_path / "tmp"
+    bpy.app.binary_path = before

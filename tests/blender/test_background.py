@@ -6,37 +6,19 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bpy
 import pytest
-from installed import build, install, launcher
 from panel import PREFERENCES, draw, until_done, use
 from serving import Served
 
 from wan_animate_blender import desk, identity, panels, preflight, timeline, wire
+from wan_animate_blender.commands import main
 
 pytestmark = pytest.mark.usefixtures("addon")
-
-
-@pytest.fixture(scope="module")
-def blender(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """An executable of this Blender in which the extension is installed, and its environment."""
-    folder = tmp_path_factory.mktemp("blender")
-    return launcher(folder), install(build(folder), folder / "resources")
-
-
-@pytest.fixture
-def background(blender: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Let exports run in that executable; yields the folder for temporary files."""
-    monkeypatch.setenv("BLENDER_USER_RESOURCES", blender[1]["BLENDER_USER_RESOURCES"])
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
-    before, bpy.app.binary_path = bpy.app.binary_path, str(blender[0])
-    yield tmp_path / "tmp"
-    bpy.app.binary_path = before
 
 
 def left_by(temporary: Path) -> list[str]:
@@ -132,6 +114,53 @@ def test_a_background_blender_without_the_addon_is_said_to_be_so(
     bpy.ops.wan_animate.generate()
     until_done(plate.wan_animate.uid)
     assert "save the preferences with Wan Animate enabled" in str(desk.latest[plate.wan_animate.uid].problem)
+
+
+def exported(shots: Path) -> Path:
+    """Generate, and end the work as soon as the export is there; its folder."""
+    assert bpy.ops.wan_animate.generate() == {"FINISHED"}
+    wait_for(lambda: list(shots.glob("SH010/e*/shot.json")))
+    bpy.ops.wan_animate.cancel()
+    until_done(bpy.context.scene.sequence_editor.active_strip.wan_animate.uid)
+    return next(shots.glob("SH010/e*"))
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two exports are of the same frames, pictures and poses."""
+    shots = [wire.Shot.loads((folder / wire.SHOT_FILE).read_bytes()) for folder in (one, other)]
+    return shots[0].files == shots[1].files and shots[0].frames == shots[1].frames
+
+
+def test_a_file_that_was_never_saved_is_exported(
+    unsaved: Any, served: Served, background: Path, tmp_path: Path
+) -> None:
+    use(served)
+    bpy.context.preferences.addons[PREFERENCES].preferences.shots = str(tmp_path / "shots")
+    folder = exported(tmp_path / "shots")
+    assert bpy.data.filepath == ""
+    assert main(["export", "--strip", "plate"]) == wire.ExitCode.DONE
+    (here,) = (other for other in (tmp_path / "shots" / "SH010").glob("e*") if other != folder)
+    assert same(folder, here)
+    assert left_by(background) == []
+
+
+def test_relative_paths_and_packed_pictures_survive_the_copy(
+    edit: Any, plate: Any, served: Served, background: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "project" / "edits").mkdir(parents=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project" / "edits" / "edit.blend"))
+    for strip in timeline.strips(edit.sequence_editor):
+        strip.directory = bpy.path.relpath(strip.directory)
+        assert strip.directory.startswith("//../../")
+    picture = plate.wan_animate.person.character
+    picture.filepath = bpy.path.relpath(picture.filepath)
+    picture.pack()
+    Path(bpy.path.abspath(picture.filepath)).unlink()
+    use(served)
+    shots = tmp_path / "project" / "edits" / "wan_animate"
+    beside = exported(shots)
+    assert main(["export", "--strip", "plate"]) == wire.ExitCode.DONE
+    assert same(beside, shots / "SH010" / "e002")
 
 
 # --- it ends --------------------------------------------------------------------------------------
