@@ -44,7 +44,7 @@ def own_size(strip: timeline.Strip) -> tuple[int, int] | None:
             first = strip.elements[0]  # only the first one knows its size, the others hold garbage
             return first.orig_width, first.orig_height
         case "MOVIECLIP":
-            return tuple(strip.clip.size)
+            return tuple(timeline.clip(strip).size)
         case "SCENE":
             return _rendered_size(strip.scene.render)
     return None

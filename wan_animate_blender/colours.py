@@ -140,7 +140,7 @@ def _own_grade(strip: timeline.Strip) -> Grade:
         case "IMAGE" | "MOVIE":
             return _grade_of_files(strip, strip.colorspace_settings)
         case "MOVIECLIP":
-            return _grade_of_files(strip, strip.clip.colorspace_settings)
+            return _grade_of_files(strip, timeline.clip(strip).colorspace_settings)
         case "SCENE" if strip.scene_input == "CAMERA":
             return Grade.FLOAT
         case "COMPOSITOR":

@@ -25,11 +25,12 @@ DRAWN = ("BLENDER_", "HYDRA_STORM")
 
 def is_missing(scene: bpy.types.Scene) -> bool:
     """Whether rendering `scene` without a window would end the whole process, which no code can catch."""
-    return scene.render.engine.startswith(DRAWN) and not _works()
+    return scene.render.engine.startswith(DRAWN) and not works()
 
 
 @functools.cache
-def _works() -> bool:
+def works() -> bool:
+    """Whether a Blender without a window finds a graphics driver. Asked once."""
     if sys.platform != "linux":
         return True  # Windows and macOS always have a driver, be it the system's own
     try:

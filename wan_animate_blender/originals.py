@@ -25,8 +25,8 @@ def files(strip: timeline.Strip) -> list[Path]:
             return [folder / element.filename for element in strip.elements]
         case "MOVIE":
             return [Path(bpy.path.abspath(strip.filepath))]
-        case "MOVIECLIP" if strip.clip:
-            return [Path(bpy.path.abspath(strip.clip.filepath, library=strip.clip.library))]
+        case "MOVIECLIP" if clip := timeline.clip(strip):
+            return [Path(bpy.path.abspath(clip.filepath, library=clip.library))]
     return []
 
 

@@ -8,13 +8,13 @@ rigs or of the server.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from . import colours, graphics, originals, stills, timeline
+from . import colours, footage, graphics, originals, stills, timeline
 from .canvas import is_animated as is_animated
 from .canvas import raster as raster
 from .colours import Way
@@ -22,17 +22,21 @@ from .originals import Header
 from .wire import BadInput, Colour, FrameRow, Raster, RasterKind, frame_name
 
 WITHOUT_PICTURE = {"SOUND": "sound", "ADJUSTMENT": "an adjustment layer"}
-EMPTY = {"SCENE": "scene", "MOVIECLIP": "clip", "MASK": "mask"}
-"""Types of strips that show a datablock, and the property that names it."""
+SHOWN: dict[str, tuple[str, Callable[[timeline.Strip], bpy.types.ID | None]]] = {
+    "SCENE": ("scene", lambda strip: strip.scene),
+    "MASK": ("mask", lambda strip: strip.mask),
+    "MOVIECLIP": ("clip", timeline.clip),
+}
+"""Types of strips that show a datablock, the word for it, and where it is."""
 
 
 # --- before ---------------------------------------------------------------------------------------
 
 
 def check(
-    strip: timeline.Strip, what: str = "plate", kind: RasterKind = RasterKind.SOURCE, rows: Sequence[FrameRow] = ()
+    strip: timeline.Strip, what: str = "plate", kind: RasterKind = RasterKind.SOURCE, sources: Sequence[float] = ()
 ) -> None:
-    """Raise `BadInput` unless every frame of `strip` can be exported exactly; by default those of its cut.
+    """Raise `BadInput` unless the footage's frames `sources` can be exported exactly; by default those of the cut.
 
     The first time that anything has to be rendered, this renders a small picture for each view that is tried.
     """
@@ -41,7 +45,6 @@ def check(
             f"the strip {strip.name!r} is {WITHOUT_PICTURE[strip.type]} and has no picture of its own; "
             f"choose a movie, image or other picture strip as {what}"
         )
-    sources = [row.source for row in rows]
     _check_parts(strip, sources)
     scene = strip.id_data
     if not _untouched(strip, raster(scene, strip, kind), sources):
@@ -50,8 +53,9 @@ def check(
 
 def _check_parts(strip: timeline.Strip, sources: Sequence[float] = ()) -> None:
     """Whether `strip` and all that it is made of can be shown."""
-    if (name := EMPTY.get(strip.type)) and getattr(strip, name) is None:
-        raise BadInput(f"the strip {strip.name!r} has no {name}; choose one in its properties")
+    word, find = SHOWN.get(strip.type, ("", lambda strip: strip.id_data))
+    if find(strip) is None:
+        raise BadInput(f"the strip {strip.name!r} has no {word}; choose one in its properties")
     if strip.type == "SCENE":
         _check_scene(strip)
     originals.check(strip, sources)
@@ -100,9 +104,11 @@ def write(
     with stills.copy_of(scene) as copy:
         stills.prepare(copy, raster.width, raster.height, mode, way.format)
         _isolate(copy, strip.name, rows, bare=raster.kind is RasterKind.SOURCE)
-        _set_colours(copy, timeline.path(copy.sequence_editor, strip.name)[-1], way)
+        alone = timeline.path(copy.sequence_editor, strip.name)[-1]
+        _set_colours(copy, alone, way)
         for row in rows:
             timeline.forget(copy)
+            footage.keep_pace(alone, strip, row.timeline)
             copy.frame_current = int(row.timeline)
             yield stills.write(copy, folder / frame_name(row.shot, way.format.extension))
 

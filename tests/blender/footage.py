@@ -112,4 +112,4 @@ def new_sound(editor: bpy.types.SequenceEditor, file: Path, channel: int = 1) ->
     try:
         return timeline.strips(editor).new_sound(name="dialog", filepath=str(file), channel=channel, frame_start=1)
     except RuntimeError:  # the wheel of 4.2 is built without sound: there a stand-in says what a strip would
-        return SimpleNamespace(name="dialog", type="SOUND")
+        return SimpleNamespace(name="dialog", type="SOUND", frame_final_start=1, frame_final_end=25)

@@ -1,4 +1,4 @@
-"""No number of a plate is changed by colour management, whatever the edit is set to, and the shot says what they mean."""
+"""No number of a plate is changed by colour management, and the shot says what its numbers mean."""
 
 from __future__ import annotations
 
