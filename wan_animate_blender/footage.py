@@ -67,6 +67,13 @@ def _clock(strip: timeline.Strip, frame: float) -> retiming.Clock:
     )
 
 
+def keep_pace(copy: timeline.Strip, strip: timeline.Strip, frame: float) -> None:
+    """Let `copy`, which has lost its keyframes, count at `frame` as `strip` does."""
+    if strip.type in timeline.FOOTAGE:
+        copy.strobe = _value(strip, "strobe", frame)
+        copy.use_reverse_frames = bool(_value(strip, "use_reverse_frames", frame))
+
+
 def _expect_plain(meta: timeline.Strip) -> None:
     clock = _clock(meta, timeline.frame_range(meta)[0])
     if clock.reverse or clock.strobe > 1 or clock.rate != 1 or clock.keys:

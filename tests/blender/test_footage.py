@@ -10,10 +10,12 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
+from footage import read_png
 from numbered import (
     CHANGES,
     Change,
     in_order,
+    number,
     operate,
     plain,
     play_half_as_fast,
@@ -26,8 +28,8 @@ from numbered import (
     trim_hard,
 )
 
-from wan_animate_blender import dna, footage, timeline
-from wan_animate_blender.wire import BadInput
+from wan_animate_blender import dna, footage, plate, timeline
+from wan_animate_blender.wire import BadInput, FrameRow, RasterKind
 
 Film = Callable[..., Any]
 
@@ -157,6 +159,27 @@ def select_key(strip: Any, index: int) -> None:
     address = int(dna.layout("Sequence").read(strip.as_pointer(), "retiming_handles")) + index * key.size
     ctypes.c_int.from_address(address + key.fields["flag"].offset).value |= 1 << 4
     strip.show_retiming_keys = True
+
+
+# --- the plate that is exported -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", list(RasterKind))
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_the_exported_plate_shows_the_frames_that_its_rows_say_handles_included(
+    edit: bpy.types.Scene, numbers: Any, tmp_path: Path, change: Change, kind: RasterKind
+) -> None:
+    change(edit, numbers)
+    first, end = timeline.frame_range(numbers)
+    timeline.set_frame_range(numbers, first + 3, end - 4)
+    before, after = footage.handles([], numbers)
+    frames = range(first + 3 - min(before, 2), end - 4 + min(after, 2))
+    rows = [
+        FrameRow(shot=1001 + i, timeline=frame, source=source, rig=frame)
+        for i, (frame, source) in enumerate(zip(frames, footage.sources([], numbers, frames), strict=True))
+    ]
+    files = plate.write(edit, numbers, rows, plate.raster(edit, numbers, kind), tmp_path / "plate")
+    assert [number(read_png(file)) for file in files] == [row.source for row in rows]
 
 
 # --- handles and places ---------------------------------------------------------------------------
