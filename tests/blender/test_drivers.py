@@ -59,10 +59,10 @@ def test_a_rig_whose_scripts_may_run_is_exported_as_it_stands(driven: Any, tmp_p
     rig.delta_location.y = 0.25
     assert main(["export", "--strip", "plate"]) == wire.ExitCode.DONE
     driven_, placed = (np.load(file)["keypoints"] for file in sorted(tmp_path.rglob(wire.POSE_FILE)))
-    assert np.array_equal(driven_, placed)
+    assert np.allclose(driven_, placed, atol=1e-3)
     rig.delta_location.y = 0.0
     assert main(["export", "--strip", "plate"]) == wire.ExitCode.DONE
-    assert not np.allclose(driven_, np.load(sorted(tmp_path.rglob(wire.POSE_FILE))[-1])["keypoints"])
+    assert not np.allclose(driven_, np.load(sorted(tmp_path.rglob(wire.POSE_FILE))[-1])["keypoints"], atol=0.1)
 
 
 def shape_key(plate: Any) -> bpy.types.FCurve:
