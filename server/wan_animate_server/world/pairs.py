@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wan_animate_blender.wire import BadInput
 
-from . import face, motion, person, render, scene, shapes
+from . import face, motion, person, render, scene, shapes, visibility
 from .chance import Chance, Split
 from .figure import Figure, length, pose
 
@@ -22,7 +22,7 @@ SAMPLES = 2
 FACE = 128
 """Pixels of a side of the face crops."""
 
-_AT_ONCE = {"cuda": 1 << 28, "cpu": 1 << 15}
+_AT_ONCE = {"cuda": 1 << 28, "cpu": 1 << 16}
 """Samples that one pass draws at once: on a GPU what its memory takes, on a CPU what its caches do."""
 
 
@@ -95,22 +95,21 @@ def clips(spec: Spec, seeds: Tensor) -> Clips:
     character, actor = _cast(chance, spec.difficulty)
     moves = motion.draw(chance.named("motion"), spec.frames, spec.difficulty, portrait)
     played, acted = pose(character, moves), pose(actor, moves)
-    target = _target(chance, character, played, portrait, spec)
+    target = _target(chance, character, played, portrait)
     camera = scene.camera(chance.named("camera"), target, spec.height, spec.width, spec.difficulty)
     stage = _Stage.build(chance, spec, camera, acted, actor)
     faces = face.features(character, moves.expression), face.features(actor, moves.expression)
     stand = _plain_backdrop(chance)
-    lights = (stage.lamp, stage.other, stage.neutral)
-    character_view = stage.view(character, played, faces[0])
-    frames, relit, neutral, own, alpha = _drawn(_character, spec, (character_view, *lights, stage.spread(stand)))
-    actor_view = stage.view(actor, acted, faces[1])
-    plate, clean, matte = _drawn(_actor, spec, (actor_view, stage.lamp))
+    spread = stage.spread(stand)
+    lamps = (stage.lamp, stage.other, stage.neutral)
+    character_view, actor_view = stage.view(character, played, faces[0]), stage.view(actor, acted, faces[1])
+    frames, relit, neutral, own, alpha = _drawn(_with_character, spec, character_view, *lamps, spread)
+    plate, matte = _drawn(_in_scene, spec, actor_view, stage.lamp)
     points = _keypoints(played, camera, spec), _keypoints(acted, camera, spec)
-    box = face_box(points[1], spec.height, spec.width)
     return Clips(
-        frames, relit, neutral, plate, clean, matte, alpha, *points,
-        face=_drawn(_crop, _square(spec), (_window(actor_view, camera, box, spec), stage.lamp, box.flatten(0, 1)))[0],
-        reference=_reference(chance, spec, character, portrait, stand)[:, 0], own=own,
+        frames, relit, neutral, plate, stage.clean(actor_view), matte, alpha, *points,
+        face=_faces(actor_view, camera, face_box(points[1], spec.height, spec.width), spec, stage.lamp),
+        reference=_reference(chance, spec, character, portrait, stand), own=own,
         expression=moves.expression, light=stage.light.packed(), identity=character.identity, portrait=portrait,
     )  # fmt: skip
 
@@ -127,12 +126,12 @@ def _cast(chance: Chance, difficulty: float) -> tuple[person.Person, person.Pers
     return character, person.Person({**actor.shape, "size": size, **alike}, actor.style, actor.colours, actor.identity)
 
 
-def _target(chance: Chance, who: person.Person, figure: Figure, portrait: Tensor, spec: Spec) -> scene.Target:
+def _target(chance: Chance, who: person.Person, figure: Figure, portrait: Tensor) -> scene.Target:
     """The head, filling half of the picture, or the whole body."""
     whole = torch.lerp(figure.joints["pelvis"], figure.joints["neck"], 0.3)
     centre = torch.where(portrait[:, None, None], figure.joints["head"], whole)
-    metres = torch.where(portrait, 1.35 * face.height(who), 1.1 * who.shape["size"])
-    close, far = chance.between("close", 0.56, 0.85), chance.between("far", 0.62, 0.95)
+    metres = torch.where(portrait, 1.35 * face.height(who), who.shape["size"])
+    close, far = chance.between("close", 0.56, 0.85), chance.between("far", 0.72, 1.08)
     return scene.Target(centre, metres, torch.where(portrait, close, far))
 
 
@@ -158,6 +157,12 @@ class _Stage(NamedTuple):
 
     def view(self, who: person.Person, figure: Figure, features: face.Features) -> render.View:
         return _view(self.camera, [*shapes.solids(who, figure), *self.things], features, self.backdrop, self.spec)
+
+    def clean(self, view: render.View) -> Tensor:
+        """The scene without any person, and so without a shadow."""
+        things = view._replace(solids=view.solids[:, -scene.THINGS :], paints=view.paints[:, -scene.THINGS :])
+        bare = self.lamp._replace(shadows=0 * self.lamp.shadows + 1e-3)
+        return _drawn(_in_scene, self.spec, things, bare)[0]
 
     def spread(self, parts: Tensor) -> Tensor:
         """[B, …] for every frame: [B·T, …]."""
@@ -216,12 +221,14 @@ def face_box(keypoints: Tensor, height: int, width: int) -> Tensor:
     return box * there[..., None]
 
 
-def _window(view: render.View, camera: scene.Camera, box: Tensor, spec: Spec) -> render.View:
-    """The view through `box` alone, `FACE` samples across."""
+def _faces(view: render.View, camera: scene.Camera, box: Tensor, spec: Spec, lamp: render.Lamp) -> Tensor:
+    """The view through `box` [B, T, 4] alone; black without a box."""
     focal = camera.focal[:, None, None]
     middle = torch.tensor([spec.width / 2, spec.height / 2], device=box.device)
-    corner, step = (box[..., :2] - middle) / focal, (box[..., 2:] - box[..., :2]) / (FACE * focal)
-    return view._replace(corner=corner.flatten(0, 1), step=step.flatten(0, 1))
+    corner, step = (box[..., :2] - middle) / focal, (box[..., 2:] - box[..., :2]) / (SAMPLES * FACE * focal)
+    close = view._replace(corner=corner.flatten(0, 1), step=step.flatten(0, 1).clamp(min=1e-6))
+    picture, _ = _drawn(_in_scene, replace(spec, height=FACE, width=FACE), close, lamp)
+    return picture * (box[..., 2] > 0)[..., None, None, None]
 
 
 def _plain_backdrop(chance: Chance) -> Tensor:
@@ -231,22 +238,16 @@ def _plain_backdrop(chance: Chance) -> Tensor:
 
 
 def _reference(chance: Chance, spec: Spec, who: person.Person, portrait: Tensor, stand: Tensor) -> Tensor:
-    """[B, 1, H, W, 3]."""
-    chance = chance.named("reference")
+    """[B, H, W, 3]."""
+    chance, single = chance.named("reference"), replace(spec, frames=1)
     moves = motion.still(chance, portrait)
     figure = pose(who, moves)
-    feet = torch.cat((figure.joints["pelvis"] * torch.tensor([1, 0.5, 1], device=stand.device),), -1)
+    centre = torch.where(portrait[:, None, None], figure.joints["head"], _middle(figure))
     metres = torch.where(portrait, 1.35 * face.height(who), 1.15 * who.shape["size"])
-    middle = torch.where(portrait[:, None, None], figure.joints["head"], _middle(figure))
-    camera = scene.frontal(
-        scene.Target(middle, metres, torch.where(portrait, 0.7, 0.92) + 0 * metres), chance, spec.height
-    )
-    del feet
-    light = scene.light(chance, spec.difficulty)
-    lamp = render.lamp(scene.neutral(light), camera, figure.joints["pelvis"][:, :, None, [0, 1, 2, 2]])
-    nothing = scene.backdrop(chance, 0.0)
-    view = _view(camera, shapes.solids(who, figure), face.features(who, moves.expression), nothing, spec)
-    return _drawn(_portrait, _still(spec), (view, lamp, stand))[0]
+    target = scene.Target(centre, metres, torch.where(portrait, 0.7, 0.92))
+    stage = _Stage.build(chance, single, scene.frontal(target, chance, spec.height), figure, who)
+    view = stage.view(who, figure, face.features(who, moves.expression))
+    return _drawn(_with_character, single, view, stage.lamp, stage.other, stage.neutral, stand)[3][:, 0]
 
 
 def _middle(figure: Figure) -> Tensor:
@@ -255,96 +256,68 @@ def _middle(figure: Figure) -> Tensor:
     return torch.stack((high[..., 0], high[..., 1] * 0.56, high[..., 2]), -1)
 
 
-def _still(spec: Spec) -> Spec:
-    return Spec(spec.height, spec.width, 1)
-
-
-def _square(spec: Spec) -> Spec:
-    return Spec(FACE // SAMPLES, FACE // SAMPLES, spec.frames)
-
-
 # --- passes ---------------------------------------------------------------------------------------
 
 _Pass = Callable[..., tuple[Tensor, ...]]
 
 
-def _drawn(what: _Pass, spec: Spec, inputs: Sequence[Any]) -> list[Tensor]:
-    """All pictures of a pass, a share of the frames at a time: tensors [B, T, H, W, …]."""
-    total = len(inputs[0].corner)
-    device = inputs[0].corner.device.type
-    most = max(_AT_ONCE["cuda" if device == "cuda" else "cpu"] // (spec.height * spec.width * SAMPLES**2), 1)
-    # Equal shares, or a compiler would build the pass twice.
-    shares = next(n for n in range(-(-total // most), total + 1) if total % n == 0)
-    size = total // shares
-    run = _compiled(what) if device == "cuda" else what
-    parts = [run(spec.height, spec.width, *_share(inputs, i * size, size)) for i in range(shares)]
-    return [torch.cat(list(part)).unflatten(0, (-1, spec.frames)) for part in zip(*parts, strict=True)]
+def _drawn(what: _Pass, spec: Spec, view: render.View, *others: Any) -> list[Tensor]:
+    """All pictures of a pass [B, T, H, W, …], a share of the frames at a time."""
+    total, device = len(view.corner), view.corner.device
+    most = max(_AT_ONCE[device.type] // (spec.height * spec.width * SAMPLES**2), 1)
+    run = _compiled(what) if device.type == "cuda" else what
+    parts = []
+    for start in range(0, total, most):
+        window, *rest = (_share(each, slice(start, start + most)) for each in (view, *others))
+        found = visibility.first(window.solids, window.corner, window.step, spec.height * SAMPLES, spec.width * SAMPLES)
+        for tensor, dimensions in ((found, (1, 2)), (window.solids, 1), (window.paints, 1)):
+            torch._dynamo.maybe_mark_dynamic(tensor, dimensions)
+        parts.append(run(found, window, *rest))
+    return [torch.cat(part).unflatten(0, (-1, spec.frames)) for part in zip(*parts, strict=True)]
 
 
 @functools.cache
 def _compiled(what: _Pass) -> _Pass:
-    return torch.compile(what, dynamic=False, fullgraph=True)
+    """Fused into a few kernels; built once for all numbers and sizes of pictures."""
+    return torch.compile(what, fullgraph=True)
 
 
-def _share(inputs: Sequence[Any], start: int, size: int) -> list[Any]:
-    def cut(part: Any) -> Any:
-        return part[start : start + size] if isinstance(part, Tensor) else type(part)(*map(cut, part))
+def _share(inputs: Any, which: slice) -> Any:
+    """The same of every tensor of a nested tuple, each in memory of its own as a compiler likes it."""
+    if not isinstance(inputs, Tensor):
+        return type(inputs)(*(_share(part, which) for part in inputs))
+    share = inputs[which].clone(memory_format=torch.contiguous_format)
+    torch._dynamo.maybe_mark_dynamic(share, 0)
+    return share
 
-    return [cut(part) for part in inputs]
 
-
-def _character(
-    height: int, width: int, view: render.View, lamp: render.Lamp, other: render.Lamp, neutral: render.Lamp,
+def _with_character(
+    found: Tensor, view: render.View, lamp: render.Lamp, other: render.Lamp, neutral: render.Lamp,
     stand: Tensor,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """frames, relit, neutral, own, alpha."""
-    x, y = render.rays(view, height * SAMPLES, width * SAMPLES)
-    found = render.surface(view, x, y, view.solids.shape[1] - scene.THINGS)
-    behind = render.ground(view, x, y)
-    there, who = found.there[..., None] > 0, found.person[..., None] > 0
+    surface = render.surface(view, found, view.solids.shape[1] - scene.THINGS)
+    behind = render.ground(view, *found.shape[1:])
+    there, who = surface.there[..., None] > 0, surface.person[..., None] > 0
     lit, relit = (
-        torch.where(there, render.lit(found, each), render.lit_ground(behind, each)) for each in (lamp, other)
+        torch.where(there, render.lit(surface, each), render.lit_ground(behind, each)) for each in (lamp, other)
     )
-    plain = render.lit(found, neutral)
-    pictures = (lit, relit, torch.where(who, plain, lit), torch.where(who, plain, _stand(stand, height, width)))
-    done = [render.averaged(picture, height, width, SAMPLES) for picture in pictures]
-    return (*done, render.averaged(found.person, height, width, SAMPLES))
+    plain = render.lit(surface, neutral)
+    alone = torch.where(who, plain, _stand(stand, *found.shape[1:]))
+    pictures = (lit, relit, torch.where(who, plain, lit), alone, surface.person)
+    return tuple(render.averaged(picture, found, SAMPLES) for picture in pictures)
 
 
-def _actor(height: int, width: int, view: render.View, lamp: render.Lamp) -> tuple[Tensor, ...]:
-    """plate, clean, matte."""
-    x, y = render.rays(view, height * SAMPLES, width * SAMPLES)
-    persons = view.solids.shape[1] - scene.THINGS
-    empty = view._replace(solids=view.solids[:, persons:], paints=view.paints[:, persons:])
-    found, without = render.surface(view, x, y, persons), render.surface(empty, x, y, 0)
-    behind = render.ground(view, x, y)
-    bare = lamp._replace(shadows=lamp.shadows[:, :0])
-    plate = torch.where(found.there[..., None] > 0, render.lit(found, lamp), render.lit_ground(behind, lamp))
-    clean = torch.where(without.there[..., None] > 0, render.lit(without, lamp), render.lit_ground(behind, bare))
-    done = [render.averaged(picture, height, width, SAMPLES) for picture in (plate, clean)]
-    return (*done, render.averaged(found.person, height, width, SAMPLES))
-
-
-def _crop(height: int, width: int, view: render.View, lamp: render.Lamp, box: Tensor) -> tuple[Tensor, ...]:
-    """The face, one sample to a pixel; black without a box."""
-    high, wide = height * SAMPLES, width * SAMPLES
-    x, y = render.rays(view, high, wide)
-    found = render.surface(view, x, y, view.solids.shape[1])
-    behind = render.lit_ground(render.ground(view, x, y), lamp)
-    picture = torch.where(found.there[..., None] > 0, render.lit(found, lamp), behind)
-    there = (box[:, 2] > 0).float()[:, None, None]
-    return (render.averaged(picture * there, high, wide, 1),)
-
-
-def _portrait(height: int, width: int, view: render.View, lamp: render.Lamp, stand: Tensor) -> tuple[Tensor, ...]:
-    x, y = render.rays(view, height * SAMPLES, width * SAMPLES)
-    found = render.surface(view, x, y, view.solids.shape[1])
-    picture = torch.where(found.there[..., None] > 0, render.lit(found, lamp), _stand(stand, height, width))
-    return (render.averaged(picture, height, width, SAMPLES),)
+def _in_scene(found: Tensor, view: render.View, lamp: render.Lamp) -> tuple[Tensor, ...]:
+    """The scene with whoever is in it, and where he is."""
+    surface = render.surface(view, found, view.solids.shape[1] - scene.THINGS)
+    behind = render.lit_ground(render.ground(view, *found.shape[1:]), lamp)
+    picture = torch.where(surface.there[..., None] > 0, render.lit(surface, lamp), behind)
+    return render.averaged(picture, found, SAMPLES), render.averaged(surface.person, found, SAMPLES)
 
 
 def _stand(stand: Tensor, height: int, width: int) -> Tensor:
     """The plain background [N, P, 3], from one colour above to another below."""
-    rows = torch.arange(height * SAMPLES, device=stand.device) / (height * SAMPLES)
+    rows = torch.arange(height, device=stand.device) / height
     column = stand[:, None, :3] + (stand[:, None, 3:] - stand[:, None, :3]) * rows[:, None]
-    return column[:, :, None].expand(-1, -1, width * SAMPLES, -1).flatten(1, 2)
+    return column[:, :, None].expand(-1, -1, width, -1).flatten(1, 2)

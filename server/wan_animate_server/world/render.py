@@ -15,9 +15,7 @@ from torch import Tensor
 from . import face
 from .scene import Backdrop, Camera, Light
 from .shapes import HEAD, Solid
-
-_NEVER = 1e6
-"""Metres to what is not there."""
+from .visibility import NONE, Hit, meet
 
 
 class View(NamedTuple):
@@ -62,11 +60,7 @@ class Surface(NamedTuple):
 
 
 def packed(solids: Sequence[Solid], camera: Camera) -> tuple[Tensor, Tensor]:
-    """Solids as `camera` sees them [B, T, K, 16] and their paint [B, K, 12].
-
-    Rows: the matrix from the camera's frame to the solid's own (9), its centre there (3), half, and the radius along
-    the line: in the middle and how it grows; one number is spare.
-    """
+    """Solids as `camera` sees them [B, T, K, 16], rows as `visibility` has them, and their paint [B, K, 12]."""
     centre = torch.stack([solid.centre for solid in solids], 2) - camera.place[:, :, None]
     centre = (camera.turn[:, :, None] @ centre[..., None])[..., 0]
     turn = camera.turn[:, :, None] @ torch.stack([solid.turn for solid in solids], 2)
@@ -96,7 +90,7 @@ def lamp(light: Light, camera: Camera, feet: Tensor) -> Lamp:
     return Lamp(*(part.flatten(0, 1) for part in parts), *colours, shadows.flatten(0, 1))
 
 
-# --- visibility -----------------------------------------------------------------------------------
+# --- rays -----------------------------------------------------------------------------------------
 
 
 def rays(view: View, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -109,79 +103,24 @@ def rays(view: View, height: int, width: int) -> tuple[Tensor, Tensor]:
     return x[:, None].expand(*shape).flatten(1), y[:, :, None].expand(*shape).flatten(1)
 
 
-class Hit(NamedTuple):
-    """Where a ray meets a solid: `depth` (z in the camera's frame, `_NEVER` if it does not), the point in the solid's
-    own frame, and the nearest place on its line."""
-
-    depth: Tensor
-    x: Tensor
-    y: Tensor
-    z: Tensor
-    line: Tensor
-
-
-def meet(row: Sequence[Tensor], x: Tensor, y: Tensor) -> Hit:
-    """Rays (x, y, 1) against solids, `row` the numbers of `packed`.
-
-    The solid is a ball that moves along a line: the ball nearest to the ray first, then the one nearest to where the
-    ray met that. The ray begins at the solid's own depth, or single precision would not do for fingers.
-    """
-    mxx, mxy, mxz, myx, myy, myz, mzx, mzy, mzz, cx, cy, cz, half, middle, growth, _ = row
-    px, py = x * cz - cx, y * cz - cy
-    ox, oy, oz = mxx * px + mxy * py, myx * px + myy * py, mzx * px + mzy * py
-    dx, dy, dz = mxx * x + mxy * y + mxz, myx * x + myy * y + myz, mzx * x + mzy * y + mzz
-    flat = dx * dx + dz * dz
-    line = (oy - (ox * dx + oz * dz) / (flat + 1e-6) * dy).clamp(-half, half)
-    length, along = flat + dy * dy, ox * dx + oy * dy + oz * dz
-    away = ox * ox + oy * oy + oz * oz
-    depth, met = _ball(line, middle, growth, oy, dy, length, along, away)
-    for _ in range(2):
-        nearer = (oy + depth * dy).clamp(-half, half)
-        again, still = _ball(nearer, middle, growth, oy, dy, length, along, away)
-        line, depth = torch.where(still > 0, nearer, line), torch.where(still > 0, again, depth)
-    whole = depth + cz
-    seen = torch.where((met > 0) & (whole > 0.05), whole, torch.full_like(whole, _NEVER))
-    return Hit(seen, ox + depth * dx, oy + depth * dy, oz + depth * dz, line)
-
-
-def _ball(
-    line: Tensor,
-    middle: Tensor,
-    growth: Tensor,
-    oy: Tensor,
-    dy: Tensor,
-    length: Tensor,
-    along: Tensor,
-    away: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """How far along the ray the ball at `line` is met, and a number above 0 if it is."""
-    radius = middle + growth * line
-    b = along - line * dy
-    met = b * b - length * (away - 2 * line * oy + line * line - radius * radius)
-    return (-b - met.clamp(min=0).sqrt()) / length, met
-
-
-def visible(table: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the solids [N, K, 16] each ray [N, P] meets first: depth [N, P] and number [N, P]."""
-    row = [column[:, :, None] for column in table.unbind(-1)]
-    depth, number = meet(row, x[:, None], y[:, None]).depth.min(1)
-    return depth, number
-
-
 # --- surfaces -------------------------------------------------------------------------------------
 
 
-def surface(view: View, x: Tensor, y: Tensor, persons: int) -> Surface:
-    """The first surface along each ray; the first `persons` of the solids are the person's."""
-    depth, number = visible(view.solids, x, y)
+def surface(view: View, found: Tensor, persons: int) -> Surface:
+    """The first surface along each ray: `found` [N, H, W] by `visibility.first`; the first `persons` of the solids are
+    the person's.
+    """
+    x, y = rays(view, found.shape[1], found.shape[2])
+    flat = found.flatten(1).long()
+    there, person = (flat != NONE).float(), (flat < persons).float()
+    number = torch.where(flat != NONE, flat, 0)
     row = [column.gather(1, number) for column in view.solids.unbind(-1)]
     hit = meet(row, x, y)
-    there = (depth < _NEVER).float()
     blur = (hit.depth * view.step[:, 0, None].abs() * (row[0] ** 2 + row[1] ** 2 + row[2] ** 2).sqrt()).clamp(0.02, 1)
     albedo = _clothed(view.paints, number, hit, row)
     skinned = _head(view, albedo, hit, blur)
     albedo = torch.where((number == HEAD)[..., None], skinned, albedo)
-    return Surface(albedo, _normal(hit, row), there, there * (number < persons))
+    return Surface(albedo, _normal(hit, row), there, person)
 
 
 def _normal(hit: Hit, row: Sequence[Tensor]) -> Tensor:
@@ -244,8 +183,9 @@ class Ground(NamedTuple):
     z: Tensor
 
 
-def ground(view: View, x: Tensor, y: Tensor) -> Ground:
-    """Floor and wall, or ground, hills and sky, along each ray."""
+def ground(view: View, height: int, width: int) -> Ground:
+    """Floor and wall, or ground, hills and sky, along each of `height`×`width` rays."""
+    x, y = rays(view, height, width)
     b = Backdrop(*(part[:, None] for part in view.backdrop))
     dx, dy, dz = (view.turn[:, 0, None, i] * x + view.turn[:, 1, None, i] * y + view.turn[:, 2, None, i]
                   for i in range(3))  # fmt: skip
@@ -324,7 +264,7 @@ def _shadow(found: Ground, lamp: Lamp) -> Tensor:
 # --- pictures -------------------------------------------------------------------------------------
 
 
-def averaged(samples: Tensor, height: int, width: int, across: int) -> Tensor:
-    """uint8 [N, H, W, …] of samples [N, P, …], 0..1, `across`² to a pixel."""
-    grid = samples.clamp(0, 1).unflatten(1, (height, across, width, across))
+def averaged(samples: Tensor, found: Tensor, across: int) -> Tensor:
+    """uint8 [N, H, W, …] of samples [N, P, …], 0..1, `across`² to a pixel; `found` [N, rows, columns] says how many."""
+    grid = samples.clamp(0, 1).unflatten(1, (found.shape[1] // across, across, found.shape[2] // across, across))
     return (grid.mean((2, 4)) * 255 + 0.5).to(torch.uint8)
