@@ -53,8 +53,7 @@ def read(source: Source | None, width: int, height: int) -> lens.Lens | None:
                 raise BadInput(
                     f"the ST-map {source.image.name!r} is not in a file of its own ({file}); unpack or relink it"
                 )
-            values = _read_map(file, file.stat().st_mtime_ns)
-            return lens.from_map(values, source.use, f"{FOLDER}/{file.name}", width, height)
+            return _mapped(file, file.stat().st_mtime_ns, source.use, width, height)
     return None
 
 
@@ -66,7 +65,11 @@ def write(source: Source | None, folder: Path) -> None:
 
 
 @functools.lru_cache(maxsize=2)
-def _read_map(file: Path, _changed: int) -> np.ndarray:
+def _mapped(file: Path, _changed: int, use: MapUse, width: int, height: int) -> lens.Lens:
+    return lens.from_map(_read_map(file), use, f"{FOLDER}/{file.name}", width, height)
+
+
+def _read_map(file: Path) -> np.ndarray:
     """Red and green of a picture [h, w, 2], top row first, as they are in the file."""
     image = bpy.data.images.load(str(file))
     try:

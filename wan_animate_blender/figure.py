@@ -20,6 +20,8 @@ Points = NDArray[np.floating[Any]]
 THICKNESS = 1 / 90
 """Of a limb, in the picture's longer side; of a finger a third of that."""
 
+Line = tuple[Points, Points, tuple[float, ...], bool]
+"""From, to (NaN where it is not drawn), colour (0–255), and whether it is a finger's."""
 Stroke = tuple[Points, Points, float, tuple[float, ...]]
 """From, to (x, y in pixels), radius and colour (0–1)."""
 
@@ -42,19 +44,31 @@ def draw(picture: Picture, keypoints: Points) -> Picture:
     return drawn
 
 
-def _strokes(keypoints: Points, radius: float) -> Iterator[Stroke]:
-    body = (keypoints[skeleton.FIRST] + keypoints[skeleton.SECOND]) / 2
+def lines(points: Points, confidence: Points) -> Iterator[Line]:
+    """What joins keypoints `points` [133, d], in the order of drawing: limbs, then fingers."""
+    body = joints(points, confidence)
     for (a, b), colour in zip(skeleton.LIMBS, skeleton.COLOURS, strict=False):
-        if _is_shown(body[a]) and _is_shown(body[b]):
-            yield body[a, :2], body[b, :2], radius, tuple(c / 255 for c in colour)
-    for hand in (keypoints[skeleton.LEFT_HAND], keypoints[skeleton.RIGHT_HAND]):
+        yield body[a], body[b], colour, False
+    for side in (skeleton.LEFT_HAND, skeleton.RIGHT_HAND):
+        hand = _sure(points[side], confidence[side])
         for (a, b), hue in zip(skeleton.FINGER_EDGES, skeleton.FINGER_COLOURS, strict=True):
-            if _is_shown(hand[a]) and _is_shown(hand[b]):
-                yield hand[a, :2], hand[b, :2], radius / 3, tuple(c / 255 for c in hue)
+            yield hand[a], hand[b], tuple(hue), True
 
 
-def _is_shown(point: Points) -> bool:
-    return bool(np.isfinite(point[:2]).all() and point[2] >= skeleton.THRESHOLD)
+def joints(points: Points, confidence: Points) -> Points:
+    """The 20 points [20, d] of the drawn body, NaN where the model sees none."""
+    first, second = skeleton.FIRST, skeleton.SECOND
+    return _sure((points[first] + points[second]) / 2, (confidence[first] + confidence[second]) / 2)
+
+
+def _sure(points: Points, confidence: Points) -> Points:
+    return np.where((confidence >= skeleton.THRESHOLD)[:, None], points, np.nan)
+
+
+def _strokes(keypoints: Points, radius: float) -> Iterator[Stroke]:
+    for start, end, colour, is_finger in lines(keypoints[:, :2], keypoints[:, 2]):
+        if np.isfinite(start + end).all():
+            yield start, end, radius / 3 if is_finger else radius, tuple(c / 255 for c in colour)
 
 
 def _draw(

@@ -179,6 +179,7 @@ def _coefficients(camera: Any, kind: LensKind) -> tuple[float, ...]:
     return tuple(getattr(camera, prefix + name, 0.0) for name in names)
 
 
+@functools.lru_cache(maxsize=4)
 def from_message(message: wire.Lens, width: int, height: int) -> Lens:
     """The lens of a model, on a plate of `width`×`height` pixels. Raises `BadInput` when that has another shape."""
     _check_shape("clip", message, width, height)

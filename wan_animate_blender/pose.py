@@ -45,8 +45,11 @@ def check(view: View) -> None:
         raise BadInput(f"{rig.name!r} is a {rig.type.lower()}, not a rig; choose an armature")
     if rig.name not in scene.objects:
         raise BadInput(f"the rig {rig.name!r} is not in the scene {scene.name!r}; choose the scene that it is in")
-    for each in scene.view_layers:
-        each.update()  # else what a script has just linked is in none
+    if not any(rig.name in each.objects for each in scene.view_layers):
+        # What a script has just linked is in none yet. Only then, for updating makes a layer active, and of an active
+        # one Blender writes the animation back to objects that another scene may show at another frame.
+        for each in scene.view_layers:
+            each.update()
     layer(view)
     fit(view)
     if not cameras(view):
@@ -115,7 +118,12 @@ def depsgraph(view: View) -> bpy.types.Depsgraph:
 def rendered(view: View) -> set[bpy.types.Object]:
     """What is seen in renders of the rig's view layer and has a surface, instances of collections included."""
     shown = _shown(layer(view).layer_collection)
-    return {thing for thing in shown if thing.type in SOLID or thing.instance_type == "COLLECTION"}
+    return {thing for thing in shown if is_solid(thing)}
+
+
+def is_solid(thing: bpy.types.Object) -> bool:
+    """Whether a ray can hit `thing`, or what it is an instance of."""
+    return thing.type in SOLID or thing.instance_type == "COLLECTION"
 
 
 def _shown(layer: bpy.types.LayerCollection) -> Iterator[bpy.types.Object]:
@@ -128,12 +136,13 @@ def _shown(layer: bpy.types.LayerCollection) -> Iterator[bpy.types.Object]:
 
 def body(view: View) -> set[bpy.types.Object]:
     """What of that the rig deforms, or carries through however many parents."""
-    return {thing for thing in rendered(view) if _belongs(thing, view.rig)}
+    return {thing for thing in rendered(view) if belongs(thing, view.rig)}
 
 
-def _belongs(thing: bpy.types.Object, rig: bpy.types.Object) -> bool:
+def belongs(thing: bpy.types.Object, rig: bpy.types.Object) -> bool:
+    """Whether `rig` deforms `thing`, or carries it through however many parents."""
     deformed = any(m.type == "ARMATURE" and m.object == rig for m in thing.modifiers)
-    return deformed or (thing.parent is not None and (thing.parent == rig or _belongs(thing.parent, rig)))
+    return deformed or (thing.parent is not None and (thing.parent == rig or belongs(thing.parent, rig)))
 
 
 def keypoints(view: View, times: Sequence[float]) -> Iterator[np.ndarray]:
@@ -145,16 +154,17 @@ def keypoints(view: View, times: Sequence[float]) -> Iterator[np.ndarray]:
     with time_kept(view.scene):
         for time in times:
             set_time(view.scene, time)
-            yield _see(view, binding)
+            yield see(view, binding)
 
 
 def now(view: View) -> np.ndarray:
     """The keypoints at the scene's current time, like those of `keypoints`."""
-    return _see(view, armature.bind(view.rig, fit(view)))
+    return see(view, armature.bind(view.rig, fit(view)))
 
 
-def _see(view: View, binding: anatomy.Binding) -> np.ndarray:
-    x, y, depth = project(view, camera_now(view), _places(view, binding)).T
+def see(view: View, binding: anatomy.Binding) -> np.ndarray:
+    """`now`, of keypoints that are attached already."""
+    x, y, depth = project(view, camera_now(view), places(view, binding)).T
     if view.retarget:
         x, y = x + view.retarget.x * view.height, y - view.retarget.y * view.height
     seen = (x >= 0) & (x <= view.width) & (y >= 0) & (y <= view.height) & (depth > 0)
@@ -163,7 +173,7 @@ def _see(view: View, binding: anatomy.Binding) -> np.ndarray:
     return result.astype(np.float32)
 
 
-def _places(view: View, binding: anatomy.Binding) -> np.ndarray:
+def places(view: View, binding: anatomy.Binding) -> np.ndarray:
     """The keypoints in the world at the scene's current time, on the character's build: [133, 4]."""
     rig = view.rig.evaluated_get(depsgraph(view))
     bones = _matrices(rig, binding.bones)

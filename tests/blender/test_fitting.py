@@ -85,7 +85,7 @@ def test_the_build_of_another_rig_is_taken_over(person: Any) -> None:
     for frame in (1, 13, 25):
         bpy.context.scene.frame_set(frame)
         view = seen()
-        ours = lengths(pose._places(view, armature.bind(view.rig, view.fit))[:, :3])
+        ours = lengths(pose.places(view, armature.bind(view.rig, view.fit))[:, :3])
         assert ours == pytest.approx(theirs, abs=1e-6)
     assert 0.4 < person.proportions.scale < 0.6
     assert person.proportions.thigh < 0.9 < person.proportions.upper_arm
