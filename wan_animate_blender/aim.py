@@ -28,15 +28,17 @@ def camera(scene: bpy.types.Scene) -> Iterator[bpy.types.Object]:
         bpy.data.cameras.remove(data)
 
 
-def at(finder: bpy.types.Object, view: pose.View, box: Sequence[float]) -> None:
-    """Let `finder` see exactly `box` of what the camera of `view` sees now, on all pixels of the scene's render.
+def at(
+    finder: bpy.types.Object, view: pose.View, box: Sequence[float], render: bpy.types.RenderSettings
+) -> None:  # fmt: skip
+    """Let `finder` see exactly `box` of what the camera of `view` sees now, on all pixels of a temporary `render`.
 
     `box` is x0, y0, x1, y1 in plate pixels as a camera without distortion sees them (`lens.Lens.straight`); it may lie
-    outside the plate. Sets the pixel aspect of `view.scene`, which has to be a temporary one, too.
+    outside the plate. Sets the pixel aspect of `render`, too.
     """
-    seer = pose.camera_now(view)
-    matrix = pose.projection(view, seer)
-    seer = seer.evaluated_get(pose.depsgraph(view))
+    filming = pose.camera_now(view)
+    matrix = pose.projection(view, filming)
+    seer = filming.evaluated_get(pose.depsgraph(view))
     corners = np.array([[box[0], box[3]], [box[2], box[1]]]) / [view.width, view.height]
     screen = corners * [2, -2] + [-1, 1]
     flat = seer.data.type == "ORTHO"
@@ -48,7 +50,6 @@ def at(finder: bpy.types.Object, view: pose.View, box: Sequence[float]) -> None:
     data.clip_start, data.clip_end = seer.data.clip_start, seer.data.clip_end
     data.lens, data.ortho_scale = (data.lens, width) if flat else (SENSOR / width, data.ortho_scale)
     data.shift_x, data.shift_y = place.mean(axis=0) / width
-    finder.matrix_world = seer.matrix_world.normalized()
-    render = view.scene.render
+    finder.parent = filming  # and so it moves while a shutter is open
     aspect = height / width * render.resolution_x / render.resolution_y
     render.pixel_aspect_x, render.pixel_aspect_y = max(1 / aspect, 1.0), max(aspect, 1.0)

@@ -101,7 +101,7 @@ def write(
             if np.isnan(box).any():
                 yield _write_black(file)
                 continue
-            aim.at(crop, seen, view.lens.straight(box) if view.lens else box)
+            aim.at(crop, seen, view.lens.straight(box) if view.lens else box, copy.render)
             copy.camera = crop
             yield stills.write(copy, file)
 

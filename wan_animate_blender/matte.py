@@ -1,26 +1,39 @@
-"""Where the person to remove is, as grey pictures: white is the person. Knows nothing of keypoints or of the server."""
+"""Where something is in the plate, as grey pictures of its size: the person to remove, or an artist's region.
+
+White is inside. Knows nothing of keypoints or of the server.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
+import numpy as np
 
-from . import colours, footage, plate, pose, stills, timeline
+from . import colours, footage, grey, plate, pose, silhouette, stills, timeline
+from .edges import Edges
 from .wire import BadInput, FrameRow, Raster, frame_name
 
-SAMPLES = 16
-"""Rays for each pixel of a matte: 16 steps of an edge's softness."""
+PLAIN = Edges()
+
+
+class Channel(enum.StrEnum):
+    """What of a strip is the matte."""
+
+    LUMA = "luma"
+    ALPHA = "alpha"
 
 
 @dataclass(frozen=True)
 class FromStrip:
-    """The brightness of another strip of the same edit, at the same frames of the timeline."""
+    """The brightness or opacity of a strip of the same edit, be it the plate, at the same frames of the timeline."""
 
     strip: timeline.Strip
+    channel: Channel = Channel.LUMA
 
 
 @dataclass(frozen=True)
@@ -34,12 +47,16 @@ class FromMask:
 class FromRig:
     """What the rig deforms or carries, where nothing else of its scene hides it."""
 
+    motion_blur: bool = False
+    """Whether it is as soft as its movement while the scene's shutter is open."""
+
 
 @dataclass(frozen=True)
 class FromCollection:
     """What is in a collection of the rig's scene, where nothing else hides it."""
 
     collection: bpy.types.Collection
+    motion_blur: bool = False
 
 
 Matte = FromStrip | FromMask | FromRig | FromCollection
@@ -55,35 +72,52 @@ class Place:
     view: pose.View
 
 
-def check(matte: Matte, place: Place, strip: timeline.Strip) -> None:
-    """Raise `BadInput` unless `matte` covers `strip` and has the plate's pixels."""
+def check(
+    matte: Matte, place: Place, strip: timeline.Strip, front: Sequence[bpy.types.Object] = (), what: str = "matte"
+) -> None:  # fmt: skip
+    """Raise `BadInput` unless `matte` covers `strip` and has the plate's pixels; `what` is what people call it.
+
+    `front` are the rigs of people in front: to hide what is behind them in 3D, they have to be in its scene.
+    """
     match matte:
         case FromStrip():
-            _check_strip(matte.strip, place, strip)
+            check_strip(matte.strip, place, strip, what)
         case FromMask():
             if not len(matte.mask.layers):
                 raise BadInput(f"the mask {matte.mask.name!r} is empty; draw the person's outline in it")
         case FromRig() | FromCollection():
             _targets(matte, place.view)
+            _check_front(front, place.view)
 
 
-def _check_strip(matte: timeline.Strip, place: Place, strip: timeline.Strip) -> None:
-    plate.check(matte, "matte")
+def _check_front(front: Sequence[bpy.types.Object], view: pose.View) -> None:
+    for rig in front:
+        if rig.name not in view.scene.objects:
+            raise BadInput(
+                f"the rig {rig.name!r} of the person in front is not in the scene {view.scene.name!r} of the rig "
+                f"{view.rig.name!r}, so it hides nothing there; link its collection into that scene, or choose a mask "
+                "or a strip as matte"
+            )
+
+
+def check_strip(matte: timeline.Strip, place: Place, strip: timeline.Strip, what: str) -> None:
+    """Raise `BadInput` unless the strip `matte` lies upon every frame and pixel of `strip`."""
+    plate.check(matte, what)
     (first, end), (start, stop) = timeline.frame_range(strip), timeline.frame_range(matte)
     if start > first or stop < end:
         raise BadInput(
-            f"the matte {matte.name!r} covers frames {start} to {stop - 1} and the plate {strip.name!r} {first} to "
-            f"{end - 1}; let the matte cover all of the plate"
+            f"the {what} {matte.name!r} covers frames {start} to {stop - 1} and the plate {strip.name!r} {first} to "
+            f"{end - 1}; let the {what} cover all of the plate"
         )
     own, wanted = plate.raster(place.scene, matte, place.raster.kind), place.raster
     if (own.width, own.height) != (wanted.width, wanted.height):
         raise BadInput(
-            f"the matte {matte.name!r} is {own.width}×{own.height} and the plate {wanted.width}×{wanted.height} "
-            "pixels; use a matte of the plate's size, or the raster 'canvas'"
+            f"the {what} {matte.name!r} is {own.width}×{own.height} and the plate {wanted.width}×{wanted.height} "
+            f"pixels; use a {what} of the plate's size, or the raster 'canvas'"
         )
     if own.kind is not wanted.kind and wanted.matrix != Raster(kind=own.kind, width=1, height=1).matrix:
         raise BadInput(
-            f"the matte {matte.name!r} lies on the canvas and the plate {strip.name!r} is transformed there; "
+            f"the {what} {matte.name!r} lies on the canvas and the plate {strip.name!r} is transformed there; "
             "use the raster 'canvas'"
         )
 
@@ -97,22 +131,61 @@ def handles(matte: Matte, scene: bpy.types.Scene, strip: timeline.Strip) -> tupl
     return first - start + before, stop - end + after
 
 
-def write(matte: Matte, place: Place, rows: Sequence[FrameRow], folder: Path) -> Iterator[Path]:
-    """Write `folder/<shot number>.png` for each row: 8-bit grey of the plate's size, white is the person."""
+def write(
+    matte: Matte, place: Place, rows: Sequence[FrameRow], folder: Path, edges: Edges = PLAIN
+) -> Iterator[Path]:  # fmt: skip
+    """Write `folder/<shot number>.png` for each row: 8- or 16-bit grey of the plate's size, white is the person.
+
+    `edges` are moved and softened afterwards. What needs neither stays as Blender's sequencer writes it.
+    """
     match matte:
-        case FromStrip(strip):
+        case FromStrip(strip, channel):
             own = plate.raster(place.scene, strip, place.raster.kind)
-            yield from plate.write(place.scene, strip, rows, own, folder, mode="BW")
+            files = plate.write(place.scene, strip, rows, own, folder, "BW" if channel is Channel.LUMA else "RGBA")
+            if channel is Channel.ALPHA:
+                yield from _opacity(files, strip, edges)
+            else:
+                yield from _with_edges(files, edges, is_mask=strip.type == "MASK")
         case FromMask(mask):
-            yield from _write_mask(mask, place, rows, folder)
+            yield from _with_edges(_write_mask(mask, place, rows, folder), edges, is_mask=True)
         case FromRig() | FromCollection():
-            yield from _write_objects(_targets(matte, place.view), place.view, rows, folder)
+            folder.mkdir()
+            times = [row.rig for row in rows]
+            seen = silhouette.write(_targets(matte, place.view), place.view, times, motion_blur=matte.motion_blur)
+            for row, picture in zip(rows, seen, strict=True):
+                yield grey.write(folder / frame_name(row.shot, "png"), edges.apply(picture))
+
+
+def _with_edges(files: Iterator[Path], edges: Edges, *, is_mask: bool) -> Iterator[Path]:
+    """The pictures in their place. Of mask strips 4.2 and 4.5 leave the last pixel, in the upper right, to chance."""
+    for file in files:
+        if edges == PLAIN and not is_mask:
+            yield file
+            continue
+        picture = grey.read(file)
+        if is_mask:
+            picture[0, -1] = picture[0, -2:][0]
+        yield grey.write(file, edges.apply(picture))
+
+
+def _opacity(files: Iterator[Path], strip: timeline.Strip, edges: Edges) -> Iterator[Path]:
+    """The alpha of pictures in their place. Raises `BadInput` at the end when there is none."""
+    is_opaque = True
+    for file in files:
+        alpha = grey.read(file, grey.ALPHA)
+        is_opaque = is_opaque and bool((alpha == np.iinfo(alpha.dtype).max).all())
+        yield grey.write(file, edges.apply(alpha))
+    if is_opaque:
+        raise BadInput(
+            f"the strip {strip.name!r} is opaque in every pixel of every frame, so its alpha tells nothing; choose its "
+            "brightness, or another matte"
+        )
 
 
 def _write_mask(mask: bpy.types.Mask, place: Place, rows: Sequence[FrameRow], folder: Path) -> Iterator[Path]:
     """Through a mask strip, so that curves, feathers and keyframes are Blender's own."""
     folder.mkdir()
-    with stills.copy_of(place.scene) as copy, _lasting(mask, rows[-1].source) as lasting:
+    with stills.copy_of(place.scene) as copy, _lasting(mask, max(row.source for row in rows)) as lasting:
         stills.prepare(copy, place.raster.width, place.raster.height, "BW")
         stills.set_view(copy, colours.shown(copy.sequencer_colorspace_settings.name)[1])
         copy.render.use_sequencer, copy.render.engine = True, "CYCLES"
@@ -136,74 +209,17 @@ def _lasting(mask: bpy.types.Mask, source: float) -> Iterator[bpy.types.Mask]:
         bpy.data.masks.remove(copy)
 
 
-# --- from 3D --------------------------------------------------------------------------------------
-
-
 def _targets(matte: FromRig | FromCollection, view: pose.View) -> set[bpy.types.Object]:
     """The objects to show. Raises `BadInput` when nothing of them is rendered."""
     if isinstance(matte, FromCollection):
-        found = pose.rendered(view) & set(matte.collection.all_objects)
+        found = silhouette.things_of(view) & set(matte.collection.all_objects)
         where = f"the collection {matte.collection.name!r}"
     else:
-        found = pose.body(view)
+        found = {thing for thing in silhouette.things_of(view) if pose.belongs(thing, view.rig)}
         where = f"the rig {view.rig.name!r}"
-    if not found:
+    if not found & pose.rendered(view):
         raise BadInput(
             f"{where} has nothing in {view.scene.name!r} that is rendered, so there is no matte; show its objects in "
             "renders, or choose a mask or a strip as matte"
         )
     return found
-
-
-def _write_objects(
-    targets: set[bpy.types.Object], view: pose.View, rows: Sequence[FrameRow], folder: Path
-) -> Iterator[Path]:
-    """White where `targets` are seen, soft at edges: they shine, all else is a hole, and light is written as it is."""
-    folder.mkdir()
-    others = pose.rendered(view) - targets
-    with pose.time_kept(view.scene), stills.copy_of(view.scene) as copy, _glow() as glow, _holdout(copy) as holdout:
-        stills.prepare(copy, view.width, view.height, "BW")
-        stills.set_view(copy, colours.numbers()[1])
-        stills.trace(copy, SAMPLES)
-        copy.cycles.max_bounces, copy.cycles.pixel_filter_type = 0, "BOX"
-        copy.world, copy.render.film_transparent = None, False
-        for other in others:
-            holdout.objects.link(other)
-        for layer in copy.view_layers:
-            layer.use = layer.name == pose.layer(view).name
-            layer.material_override = glow
-            layer.layer_collection.children[holdout.name].holdout = True
-        if view.camera:
-            copy.timeline_markers.clear()
-            copy.camera = view.camera
-        for row in rows:
-            pose.set_time(copy, row.rig)
-            yield stills.write(copy, folder / frame_name(row.shot, "png"))
-
-
-@contextlib.contextmanager
-def _glow() -> Iterator[bpy.types.Material]:
-    """A material that shines white whatever the light."""
-    material = bpy.data.materials.new(".wan_animate")
-    if material.node_tree is None:
-        material.use_nodes = True
-    nodes, links = material.node_tree.nodes, material.node_tree.links
-    nodes.clear()
-    shine = nodes.new("ShaderNodeEmission")
-    shine.inputs["Color"].default_value = 1.0, 1.0, 1.0, 1.0
-    links.new(shine.outputs[0], nodes.new("ShaderNodeOutputMaterial").inputs["Surface"])
-    try:
-        yield material
-    finally:
-        bpy.data.materials.remove(material)
-
-
-@contextlib.contextmanager
-def _holdout(scene: bpy.types.Scene) -> Iterator[bpy.types.Collection]:
-    """A collection of the temporary scene for what cuts holes: so the objects themselves need not be touched."""
-    collection = bpy.data.collections.new(".wan_animate")
-    scene.collection.children.link(collection)
-    try:
-        yield collection
-    finally:
-        bpy.data.collections.remove(collection)
