@@ -172,10 +172,14 @@ class Nature:
 @functools.lru_cache(maxsize=256)
 def _nature(file: Path, _modified: int) -> Nature:
     """Raises `BadInput` when Blender cannot read `file`."""
-    image = bpy.data.images.load(str(file))
+    unreadable = f"{file} cannot be read as a picture or movie; convert it or choose another file"
+    try:
+        image = bpy.data.images.load(str(file))
+    except RuntimeError as error:  # not there any more, or no permission
+        raise BadInput(unreadable) from error
     try:
         if not min(image.size):
-            raise BadInput(f"{file} cannot be read as a picture or movie; convert it or choose another file")
+            raise BadInput(unreadable)
         return Nature(image.is_float, image.colorspace_settings.name)
     finally:
         bpy.data.images.remove(image)

@@ -81,8 +81,14 @@ class Header:
 
 
 def header(file: Path) -> Header | None:
-    """What `file` says of itself; None when it is neither PNG nor EXR, or broken. Read again when it has changed."""
-    return _header(file, file.stat().st_mtime_ns)
+    """What `file` says of itself; None when it is neither PNG nor EXR, or broken. Read again when it has changed.
+
+    Raises `BadInput` when it cannot be opened.
+    """
+    try:
+        return _header(file, file.stat().st_mtime_ns)
+    except OSError as error:
+        raise BadInput(f"cannot read {file} ({error.strerror}); make it readable or choose another file") from error
 
 
 @functools.lru_cache(maxsize=4096)
@@ -94,7 +100,7 @@ def _header(file: Path, _modified: int) -> Header | None:
             return _png_header(start)
         if start.startswith(b"\x76\x2f\x31\x01"):
             return _exr_header(start)
-    except (struct.error, ValueError):  # cut off, or longer than any header is
+    except (struct.error, ValueError, LookupError):  # cut off, or longer than any header is
         pass
     return None
 

@@ -104,7 +104,10 @@ class Colour(Message):
 
     encoding: Encoding = Encoding.DISPLAY
     working_space: str = "Linear Rec.709"
+    """The space of scene-linear numbers, by its name in the colour configuration: the plate's own, or the edit's."""
     view: str = "Standard"
+    """Of a linear plate the view by which the edit shows it. Of a display-encoded one the view through which the edit
+    shows its numbers unchanged; "" when the configuration has none."""
     ocio: str | None = None
     """Path of the colour configuration inside the shot folder when it is not Blender's own."""
 
