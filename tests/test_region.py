@@ -8,11 +8,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from wan_animate_blender.region import around as seen_beforehand
 from wan_animate_blender.wire.hull import growth
 from wan_animate_server.region import CELL, Fit, Letterbox, alpha, model_mask, own_size, region
+from wan_animate_server.signals import hull
+
+from .signals.conftest import pose
 
 sides = st.integers(1, 400)
 areas = st.integers(1024, 200_000)
+
+NEAR = np.ones((5, 5), np.uint8)
 
 
 def noise(height: int, width: int, *channels: int, dtype: type = np.uint8) -> np.ndarray:
@@ -268,3 +274,28 @@ def test_the_frames_own_edge_is_no_soft_edge() -> None:
     matte[60:, 30:70] = 255
     opacity = alpha(region(matte, np.zeros_like(matte)), matte)
     assert (opacity[-1, 30:70] == 255).all()
+
+
+# --- what the add-on shows of it beforehand -------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "height", "tall"), [(832, 480, 0.8), (320, 640, 0.4), (200, 180, 1.7)])
+@pytest.mark.parametrize("grow", [None, 0.0, 7.0])
+def test_the_region_that_an_artist_sees_beforehand_is_the_servers(
+    width: int, height: int, tall: float, grow: float | None
+) -> None:
+    """To two pixels at its edge: each side draws with its own means, and OpenCV's thick lines have bumpy corners."""
+    keypoints = pose(width, height, tall)
+    matte = disc(height, width, height / 4)
+    wanted = region(matte, hull.draw(keypoints, width, height), grow)
+    shown = seen_beforehand(matte, keypoints, grow)
+    assert wanted.any()
+    wide, narrow = (cv2.dilate(wanted, NEAR), cv2.erode(wanted, NEAR, borderValue=255))
+    assert (shown <= wide).all()
+    assert (shown >= narrow).all()
+    assert np.count_nonzero(shown != wanted) < 0.02 * np.count_nonzero(wanted)
+
+
+def test_nobody_is_nowhere_beforehand_either() -> None:
+    nothing = np.zeros((48, 80), np.uint8)
+    assert not seen_beforehand(nothing, np.full((133, 3), [np.nan, np.nan, 0], np.float32), None).any()
