@@ -26,7 +26,7 @@ def around(matte: Grey, keypoints: npt.NDArray[np.floating[Any]], grow: float | 
     height, width = matte.shape
     core = (matte >= hull.ALMOST_NOTHING) | body(keypoints, width, height)
     wide = hull.growth(height, width) if grow is None else grow
-    inside: Grey = np.where(grown(core.astype(np.uint8) * np.uint8(255), wide) >= 128, 255, 0).astype(np.uint8)
+    inside: Grey = np.where(grown(core.astype(np.uint8) * np.uint8(255), wide) == 255, 255, 0).astype(np.uint8)
     return inside
 
 
