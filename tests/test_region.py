@@ -18,7 +18,7 @@ from .signals.conftest import pose
 sides = st.integers(1, 400)
 areas = st.integers(1024, 200_000)
 
-NEAR = np.ones((5, 5), np.uint8)
+NEAR = np.ones((7, 7), np.uint8)
 
 
 def noise(height: int, width: int, *channels: int, dtype: type = np.uint8) -> np.ndarray:
@@ -284,7 +284,7 @@ def test_the_frames_own_edge_is_no_soft_edge() -> None:
 def test_the_region_that_an_artist_sees_beforehand_is_the_servers(
     width: int, height: int, tall: float, grow: float | None
 ) -> None:
-    """To two pixels at its edge: each side draws with its own means, and OpenCV's thick lines have bumpy corners."""
+    """To three pixels at its edge: each side draws with its own means, and OpenCV's thick lines have bumpy corners."""
     keypoints = pose(width, height, tall)
     matte = disc(height, width, height / 4)
     wanted = region(matte, hull.draw(keypoints, width, height), grow)

@@ -1,6 +1,6 @@
 """Where new pixels may appear, as the server will find it from a matte and a pose: for people to look at beforehand.
 
-Numbers only: no strips, no Blender. The server draws with other means; edges may differ by two pixels.
+Numbers only: no strips, no Blender. The server draws with other means; edges may differ by some pixels.
 """
 
 from __future__ import annotations
