@@ -205,6 +205,47 @@ def test_an_armature_without_bones_is_refused_like_any_other() -> None:
         rigs.check(rigs.choose(rig), rig)
 
 
+def layered(bones: list[Stick]) -> rigs.Rig:
+    """Nameless, limbs in halves, bones that only move others beside them, as production rigs have them."""
+    limbs = [bone.name for bone in bones if bone.name.startswith(("upperarm", "lowerarm", "thigh", "calf"))]
+    deforming = people.split(bones, {name: (name, f"{name} half") for name in limbs})
+    movers = [Stick(f"x {bone.name}", bone.parent and f"x {bone.parent}", bone.head, bone.tail) for bone in bones]
+    rig = people.rig("stranger", people.anonymous([*movers, *deforming]))
+    numbered = enumerate(rig.bones.items())
+    return replace(rig, bones={name: replace(bone, deforms=i >= len(movers)) for i, (name, bone) in numbered})
+
+
+def test_limbs_in_halves_under_layers_of_controls_are_found_without_names() -> None:
+    rig = layered(FAMILIES["Unreal and MPFB game engine"][1])
+    fit = rigs.choose(rig)
+    assert not fit.lacking
+    assert max(off(rig, fit, rigs.LIMBS).values()) < 1e-9
+
+
+def test_straight_arms_of_even_parts_are_no_halves() -> None:
+    bones = []
+    places = {"upperarm": ((0.2, 0, 1.4), (0.45, 0, 1.4)), "lowerarm": ((0.45, 0, 1.4), (0.7, 0, 1.4)),
+              "hand": ((0.7, 0, 1.4), (0.8, 0, 1.4))}  # fmt: skip
+    for bone in STRANGERS["3ds Max Biped"]:
+        role = {"UpperArm": "upperarm", "Forearm": "lowerarm", "Hand": "hand"}.get(bone.name.split()[-1])
+        ends = places[role] if role else (bone.head, bone.tail)
+        mirror = people.mirrored if role and " R " in bone.name else tuple
+        bones.append(replace(bone, head=mirror(ends[0]), tail=mirror(ends[1])))
+    rig = people.rig("T", people.anonymous(bones))
+    place = at_rest(rig, rigs.choose(rig))
+    assert place["elbow.L"] == pytest.approx((0.45, 0, 1.4))
+    assert place["wrist.R"] == pytest.approx((-0.7, 0, 1.4))
+
+
+def test_a_heap_of_twins_is_not_taken_for_a_person() -> None:
+    """Nothing found is better than a pose of nonsense that looks like an answer."""
+    legs = [Stick(f"leg{i}{j}{s}", f"leg{i}{j - 1}{s}" if j else "body", (x, i, 0.6 - 0.2 * j), (x, i, 0.4 - 0.2 * j))
+            for i in range(4) for j in range(3) for s, x in (("a", 0.3), ("b", -0.3))]  # fmt: skip
+    spider = [Stick("body", "", (0, 0, 0.6), (0, 3, 0.6)), *legs]
+    for bones in (spider, people.anonymous(spider)):
+        assert rigs.choose(people.rig("Spider", bones)).lacking
+
+
 # --- assigning by hand ------------------------------------------------------------------------------------
 
 

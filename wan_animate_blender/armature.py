@@ -29,7 +29,7 @@ def read(rig: bpy.types.Object) -> rigs.Rig:
     bones.foreach_get("matrix_local", columns)
     matrices = columns.reshape(-1, 4, 4).transpose(0, 2, 1).astype(np.float64)
     found = {
-        bone.name: rigs.Bone(matrix, bone.length, bone.parent.name if bone.parent else "")
+        bone.name: rigs.Bone(matrix, bone.length, bone.parent.name if bone.parent else "", bone.use_deform)
         for bone, matrix in zip(bones, matrices, strict=True)
     }
     return rigs.Rig(rig.name, found, _humanoid(rig.data))

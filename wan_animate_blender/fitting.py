@@ -88,6 +88,7 @@ class WAN_ANIMATE_PT_proportions(bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, ours = self.layout, _person(context).proportions
         layout.use_property_split, layout.use_property_decorate = True, False
+        _draw_picture(layout, context)
         row = layout.row(align=True)
         row.prop(ours, "rig")
         row.operator("wan_animate.take_proportions", icon="CON_SIZELIKE", text="")
@@ -101,7 +102,6 @@ class WAN_ANIMATE_PT_proportions(bpy.types.Panel):
             for name in names:
                 column.prop(ours, name)
         layout.operator("wan_animate.reset_proportions", icon="LOOP_BACK", text="Reset")
-        _draw_picture(layout, context)
 
 
 def _person(context: bpy.types.Context) -> WanAnimatePerson | None:

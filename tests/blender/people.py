@@ -261,6 +261,11 @@ def _genesis() -> list[Stick]:
     return split(sticks(_names(body, _same("{side}{Finger}{n}") | {"middle": "{side}Mid{n}"}), ("l", "r")), halves)
 
 
+def _character_creator() -> list[Stick]:
+    body = "CC_Base_Hip,CC_Base_Waist,CC_Base_Spine02,CC_Base_NeckTwist01,CC_Base_Head,CC_Base_{side}_Eye,CC_Base_{side}_Clavicle,CC_Base_{side}_Upperarm,CC_Base_{side}_Forearm,CC_Base_{side}_Hand,CC_Base_{side}_Thigh,CC_Base_{side}_Calf,CC_Base_{side}_Foot,CC_Base_{side}_ToeBase"  # noqa: E501
+    return sticks(_names(body, _same("CC_Base_{side}_{Finger}{n}") | {"middle": "CC_Base_{side}_Mid{n}"}), ("L", "R"))
+
+
 def _maya() -> list[Stick]:
     body = "root_jnt,spine_01_jnt,spine_02_jnt,neck_jnt,head_jnt,-,{side}_clavicle_jnt,{side}_shoulder_jnt,{side}_elbow_jnt,{side}_wrist_jnt,{side}_hip_jnt,{side}_knee_jnt,{side}_ankle_jnt,{side}_toe_jnt"  # noqa: E501
     return sticks(_names(body, _same("{side}_{finger}_0{n}_jnt")), ("L", "R"))
@@ -286,6 +291,7 @@ def anonymous(bones: list[Stick]) -> list[Stick]:
 STRANGERS = {
     "3ds Max Biped": _biped(),
     "Genesis": _genesis(),
+    "Character Creator": _character_creator(),
     "Maya": _maya(),
     "numbered limbs": _numbered(),
     "MikuMikuDance": _mmd(),

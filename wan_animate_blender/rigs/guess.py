@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import symmetry
@@ -55,17 +56,14 @@ class _Name:
     stem: str
 
 
-@dataclass(frozen=True)
-class _Chain:
-    """A limb: its three bones, None where nothing has a fitting name; and how well the names fit."""
-
-    bones: tuple[str | None, ...]
-    fitness: int
+Bones = tuple[str | None, ...]
+"""A limb's three bones; None where nothing has a fitting name."""
 
 
 def guess(rig: Rig) -> Mapping[str, Spot]:
     """By point, the likeliest place; points without any are left out."""
-    names = {bone: name for bone in rig.bones if (name := _name(bone))}
+    common = _common(rig.bones)
+    names = {bone: name for bone in rig.bones if (name := _name(bone, common))}
     spots = dict(_limbs(rig, names))
     spots |= {point: place for point, place in symmetry.limbs(rig, PLACED).items() if point not in spots}
     if not all(f"{joint}.{s}" in spots for joint in itertools.chain(*CHAINS) for s in SIDES):
@@ -73,9 +71,19 @@ def guess(rig: Rig) -> Mapping[str, Spot]:
     return spots | dict(_extremities(rig, names, spots))
 
 
-def _name(bone: str) -> _Name | None:
+def _common(bones: Collection[str]) -> set[str]:
+    """Words that at least half of all names have, such as the character's: they say nothing about a bone."""
+    counts = Counter(word for bone in bones for word in set(_words(bone)))
+    return {word for word, count in counts.items() if 2 * count >= len(bones)} - set(_SIDES)
+
+
+def _words(bone: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(bone.rpartition(":")[2])]
+
+
+def _name(bone: str, common: Collection[str]) -> _Name | None:
     """Side and stem of a bone's name; None for a bone that is no part of a body."""
-    words = [word.lower() for word in _WORD.findall(bone.rpartition(":")[2])]
+    words = [word for word in _words(bone) if word not in common]
     if any(_TOOLS.fullmatch(word) for word in words):
         return None
     side = next((_SIDES[word] for word in words if word in _SIDES), "")
@@ -89,11 +97,9 @@ def _name(bone: str) -> _Name | None:
 def _limbs(rig: Rig, names: Mapping[str, _Name]) -> Iterator[tuple[str, Spot]]:
     for s, joints in itertools.product(SIDES, CHAINS):
         chain = _best_chain(rig, [_called(names, joint, s, rig) for joint in joints])
-        if chain:
-            filled = _filled(rig, chain.bones)
-            for joint, bone, place in zip(joints, chain.bones, filled, strict=True):
-                if place:
-                    yield f"{joint}.{s}", Spot(*place, sure=NAMED if bone else PLACED)
+        for joint, bone, place in zip(joints, chain, _filled(rig, chain), strict=True):
+            if place:
+                yield f"{joint}.{s}", Spot(*place, sure=NAMED if bone else PLACED)
 
 
 def _called(names: Mapping[str, _Name], point: str, side: str, rig: Rig) -> list[tuple[str, int]]:
@@ -105,29 +111,26 @@ def _called(names: Mapping[str, _Name], point: str, side: str, rig: Rig) -> list
     return [(bone, 2) for bone in first] + [(bone, 1) for bone, stem in ours if weak.fullmatch(stem)]
 
 
-def _best_chain(rig: Rig, candidates: Sequence[list[tuple[str, int]]]) -> _Chain | None:
+def _best_chain(rig: Rig, candidates: Sequence[list[tuple[str, int]]]) -> Bones:
     """The bones, one below the other, whose names fit best; of equals the ones closest together."""
-    found = []
+    found: list[tuple[tuple[int, int], Bones]] = []
     for choice in itertools.product(*([*each[:8], (None, 0)] for each in candidates)):
         bones = tuple(bone for bone, _ in choice)
         named = [bone for bone in bones if bone]
         if len(named) >= 2 and all(a in ancestors(rig, b) for a, b in itertools.pairwise(named)):
             distance = len(ancestors(rig, named[-1])) - len(ancestors(rig, named[0]))
             found.append(((sum(worth for _, worth in choice), -distance), bones))
-    return _Chain(best[1], best[0][0]) if (best := max(found, key=lambda one: one[0], default=None)) else None
+    return max(found, key=lambda one: one[0])[1] if found else (None, None, None)
 
 
-def _filled(rig: Rig, bones: tuple[str | None, ...]) -> Iterator[tuple[str, float] | None]:
+def _filled(rig: Rig, bones: Bones) -> Iterator[tuple[str, float] | None]:
     """Places of the three joints: a joint without a named bone is where the tree has one."""
     first, middle, last = bones
-    yield (first or _parent(rig, middle), 0.0) if first or _parent(rig, middle) else None
+    first = first or (rig.bones[middle].parent if middle else None)
     between = middle or _between(rig, first, last)
+    yield (first, 0.0) if first else None
     yield (between, 0.0) if between else None
     yield (last, 0.0) if last else (middle, 1.0) if middle else None
-
-
-def _parent(rig: Rig, bone: str | None) -> str:
-    return rig.bones[bone].parent if bone else ""
 
 
 def _between(rig: Rig, first: str | None, last: str | None) -> str | None:

@@ -19,6 +19,8 @@ class Bone:
     length: float
     parent: str = ""
     """Empty for a root."""
+    deforms: bool = True
+    """Whether it moves a mesh. Bones that do not are there for animators, often in several layers."""
 
     def at(self, along: float) -> Array:
         place: Array = (self.matrix @ [0.0, along * self.length, 0.0, 1.0])[:3]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,15 @@ from .bonemap import Spot
 from .points import SIDES
 from .rig import Array, Rig
 
+ENOUGH = 12
+"""Of fewer deforming bones no person is made; then all count."""
+STRAIGHT, EVEN, SMALL = 0.9999, 0.01, 0.08
+"""What tells halves of a limb from its parts: cosine between them, difference of length, both as the longer one says;
+and the part of the whole chain that a bone must have to be more than a finger's."""
+SHORTEST_TRUNK = 0.25
+"""In lengths of a leg."""
+UNEVEN = 2.5
+"""How much longer upper arm than forearm, thigh than shank, leg than arm may be, or the other way round."""
 NEAR = 0.02
 """How far twins may be from each other's mirror image, and a middle bone from the middle, in heights of the rig."""
 
@@ -52,7 +61,8 @@ def twins(rig: Rig) -> dict[str, str]:
 
 
 def limbs(rig: Rig, sure: float) -> dict[str, Spot]:
-    """Joints of arms and legs by the two longest pairs of chains; empty when there are none."""
+    """Joints of arms and legs by the two longest pairs of chains; empty when they do not look like a person's."""
+    rig = _deforming(rig)
     if not (pairs := _pairs(rig)):
         return {}
     legs, arms = pairs
@@ -63,7 +73,37 @@ def limbs(rig: Rig, sure: float) -> dict[str, Spot]:
         sides = (limb.bones, limb.twin) if apart @ left > 0 else (limb.twin, limb.bones)
         for bones, side in zip(sides, SIDES, strict=True):
             spots |= {f"{joint}.{side}": place for joint, place in zip(joints, _joints(rig, bones, sure), strict=True)}
-    return spots
+    return spots if _is_likely({point: rig.bones[s.bone].at(s.along) for point, s in spots.items()}) else {}
+
+
+def _deforming(rig: Rig) -> Rig:
+    """The rig without the bones that only move others."""
+    kept = {name for name, bone in rig.bones.items() if bone.deforms}
+    if len(kept) < ENOUGH:
+        return rig
+    bones = {}
+    for name in kept & rig.bones.keys():
+        parent = rig.bones[name].parent
+        while parent and parent not in kept:
+            parent = rig.bones[parent].parent
+        bones[name] = replace(rig.bones[name], parent=parent)
+    return replace(rig, bones={name: bones[name] for name in rig.bones if name in kept})
+
+
+def _is_likely(place: Mapping[str, Array]) -> bool:
+    """Whether joints are where a person may have them, so that a heap of bones is not taken for one."""
+
+    def length(*joints: str) -> float:
+        return sum(distance(place[f"{a}.L"], place[f"{b}.L"]) for a, b in itertools.pairwise(joints))
+
+    arm, leg = length("shoulder", "elbow", "wrist"), length("hip", "knee", "ankle")
+    pairs = ((arm, leg), (length("shoulder", "elbow"), length("elbow", "wrist")),
+             (length("hip", "knee"), length("knee", "ankle")))  # fmt: skip
+    even = all(max(pair) <= UNEVEN * min(pair) for pair in pairs)
+    apart = all(distance(place[f"{joint}.L"], place[f"{joint}.R"]) > NEAR * leg for joint in ("shoulder", "hip"))
+    down, trunk = place["hip.L"] - place["ankle.L"], place["shoulder.L"] - place["hip.L"]
+    upright = down @ trunk > np.linalg.norm(down) * np.linalg.norm(trunk) / 2
+    return bool(even and apart and upright and length("shoulder", "hip") > SHORTEST_TRUNK * leg)
 
 
 def _pairs(rig: Rig) -> tuple[_Limb, _Limb] | None:
@@ -129,6 +169,7 @@ def _left(rig: Rig, legs: _Limb, arms: _Limb) -> Array:
 
 def _joints(rig: Rig, chain: tuple[str, ...], sure: float) -> tuple[Spot, Spot, Spot]:
     """Where the chain's two longest neighbouring pieces begin, meet and end."""
+    chain = _whole(rig, chain)
     points = _points(rig, chain)
     pieces = [distance(a, b) for a, b in itertools.pairwise(points)]
     i = max(range(len(pieces) - 1), key=lambda i: min(pieces[i], pieces[i + 1]))
@@ -136,12 +177,30 @@ def _joints(rig: Rig, chain: tuple[str, ...], sure: float) -> tuple[Spot, Spot, 
     return Spot(chain[i], sure=sure), Spot(chain[i + 1], sure=sure), end
 
 
+def _whole(rig: Rig, chain: tuple[str, ...]) -> tuple[str, ...]:
+    """The chain without second halves, where at least two bones are halved: rigs that twist limbs twist all of them.
+
+    A straight arm of two even parts is one such pair alone, and stays as it is.
+    """
+    points = _points(rig, chain)
+    ways = [b - a for a, b in itertools.pairwise(points)]
+    sizes = [float(np.linalg.norm(way)) for way in ways]
+    halves = [
+        chain[i + 1]
+        for i, (a, b) in enumerate(itertools.pairwise(sizes))
+        if min(a, b) > SMALL * sum(sizes) and abs(a - b) < EVEN * max(a, b) and ways[i] @ ways[i + 1] > STRAIGHT * a * b
+    ]
+    whole = tuple(bone for bone in chain if bone not in halves)
+    return whole if len(halves) >= 2 and len(whole) >= 2 else chain
+
+
 def head(rig: Rig, spots: Mapping[str, Spot]) -> str | None:
     """The longest of the middle bones at the upper end of the tree; None without shoulders and hips to tell up by."""
+    whole, rig = rig, _deforming(rig)
     if not all(f"{joint}.{s}" in spots for joint in ("hip", "shoulder") for s in "LR"):
         return None
     middle = [name for name, other in twins(rig).items() if name == other]
-    place = {point: rig.bones[s.bone].at(s.along) for point, s in spots.items()}
+    place = {point: whole.bones[s.bone].at(s.along) for point, s in spots.items()}
     hips, shoulders = ((place[f"{joint}.L"] + place[f"{joint}.R"]) / 2 for joint in ("hip", "shoulder"))
     up = (shoulders - hips) / distance(shoulders, hips)
     trunk = distance(shoulders, hips)
