@@ -44,7 +44,9 @@ class WAN_ANIMATE_PT_strip(_InSidebar, bpy.types.Panel):
         if len(strip.wan_animate.people) == 1:
             row.operator("wan_animate.add_person", icon="COMMUNITY", text="", emboss=False)
         _fields(layout, context, strip.wan_animate)
-        layout.operator("wan_animate.generate", icon="RENDER_ANIMATION")
+        row = layout.row()
+        row.scale_y = 1.4
+        row.operator("wan_animate.generate", icon="RENDER_ANIMATION")
         _progress(layout, context, strip.wan_animate.uid)
         row = layout.row(align=True)
         row.operator("wan_animate.import_take", icon="IMPORT")
@@ -54,6 +56,7 @@ class WAN_ANIMATE_PT_strip(_InSidebar, bpy.types.Panel):
 class WAN_ANIMATE_PT_advanced(_InSidebar, bpy.types.Panel):
     bl_label = "Advanced"
     bl_parent_id = "WAN_ANIMATE_PT_strip"
+    bl_order = 1  # after all others
     bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
     @classmethod
@@ -90,6 +93,11 @@ class WAN_ANIMATE_PT_camera(_InSidebar, bpy.types.Panel):
         _, strip = identity.active(context)
         return strip is not None and not strip.wan_animate.take
 
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        """Seen while the panel is closed, too."""
+        if "lens" in (preflight.problems(context) or {}):
+            self.layout.label(text="", icon="ERROR")
+
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split, layout.use_property_decorate = True, False
@@ -113,6 +121,9 @@ def _fields(layout: bpy.types.UILayout, context: bpy.types.Context, ours: WanAni
     def complain(about: str) -> None:
         if about in problems:
             _sentence(layout, context, problems[about], "ERROR")
+        elif about == desk.CHARACTER and (news := desk.latest.get(about)):
+            text = str(news.problem or news.result or "The server looks at the picture")
+            _sentence(layout, context, text, "INFO")
 
     complain("strip")
     layout.prop(ours, "mode")
@@ -120,8 +131,6 @@ def _fields(layout: bpy.types.UILayout, context: bpy.types.Context, ours: WanAni
     complain("people")
     if ours.person:
         _person(layout, ours.mode, ours.person, complain)
-    if news := desk.latest.get(desk.CHARACTER):
-        _sentence(layout, context, str(news.problem or news.result or "The server looks at the picture"), "INFO")
     for about in ("shot", "folder", "settings"):
         complain(about)
 
@@ -148,6 +157,8 @@ def _progress(layout: bpy.types.UILayout, context: bpy.types.Context, ticket: st
     """How far the work on the strip is, or how it ended."""
     news = desk.latest.get(ticket)
     if desk.is_busy(ticket):
+        if news and news.step and news.step.person:
+            layout.label(text=news.step.person, icon="OUTLINER_OB_ARMATURE")
         row = layout.row(align=True)
         row.progress(factor=_factor(news), text=_stage(news))
         row.operator("wan_animate.cancel", icon="X", text="")
@@ -165,7 +176,7 @@ def _stage(news: News | None) -> str:
     """Such as "denoising, segment 2 of 3, 4 min left"."""
     if news is None or news.step is None:
         return "starting"
-    parts = [*([news.step.person] if news.step.person else []), news.step.stage]
+    parts = [news.step.stage]
     job = news.step.job
     if job and job.segments > 1:
         parts.append(f"segment {job.segment} of {job.segments}")
@@ -181,8 +192,10 @@ def _sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str,
     letters = max(int(context.region.width / (LETTER_PIXELS * scale)) - 6, 16)
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(text, letters)):
+    for number, line in enumerate(textwrap.wrap(text[:1].upper() + text[1:], letters)):
         column.label(text=line, icon="BLANK1" if number else icon)
 
 
-register, unregister = bpy.utils.register_classes_factory((WAN_ANIMATE_PT_strip, WAN_ANIMATE_PT_camera, WAN_ANIMATE_PT_advanced))
+register, unregister = bpy.utils.register_classes_factory(
+    (WAN_ANIMATE_PT_strip, WAN_ANIMATE_PT_camera, WAN_ANIMATE_PT_advanced)
+)

@@ -32,53 +32,62 @@ def until_done(ticket: str, seconds: float = 60.0) -> list[float]:
         time.sleep(0.02)
 
 
+LAYOUT = bpy.types.UILayout.bl_rna.functions
+
+
 class Paper:
     """Takes the place of a layout: refuses what Blender's would refuse, and remembers what was drawn."""
 
     def __init__(self, drawn: list[str]) -> None:
         self.drawn = drawn
 
+    def _draw(self, function: str, what: str, **how: Any) -> None:
+        """Expect that Blender's `function` takes these words, and has such an icon."""
+        parameters = LAYOUT[function].parameters
+        assert set(how) <= set(parameters.keys())
+        assert how.get("icon", "NONE") in parameters["icon"].enum_items if "icon" in parameters else "icon" not in how
+        self.drawn.append(what)
+
     def _part(self, **_: Any) -> Paper:
         return Paper(self.drawn)
 
     row = column = _part
 
-    def prop(self, data: Any, name: str) -> None:
-        assert name in data.bl_rna.properties.keys()  # noqa: SIM118
-        self.drawn.append(name)
-
-    def template_ID(self, data: Any, name: str, *, open: str, text: str) -> None:  # noqa: N802
-        self.prop(data, name)
-
-    def label(self, *, text: str, icon: str) -> None:
-        assert icon in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items
-        self.drawn.append(text)
-
-    def operator(self, name: str, *, icon: str, text: str = "", emboss: bool = True) -> SimpleNamespace:
-        assert hasattr(bpy.types, name.replace("wan_animate.", "WAN_ANIMATE_OT_"))
-        assert icon in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items
-        self.drawn.append(name)
-        return SimpleNamespace()
-
-    def panel(self, name: str, *, default_closed: bool) -> tuple[Paper, Paper]:
-        """Unfolded, so that everything in it is drawn."""
-        self.drawn.append(name)
-        return self._part(), self._part()
-
-    def template_icon(self, icon_value: int, *, scale: float) -> None:
-        assert icon_value >= 0  # 0 in a Blender without a window
-        self.drawn.append("picture")
-
-    def template_list(self, kind: str, _: str, data: Any, name: str, of: Any, active: str, *, rows: int) -> None:
-        assert hasattr(bpy.types, kind)
-        assert active in of.bl_rna.properties.keys()  # noqa: SIM118
-        self.prop(data, name)
-
     def separator(self) -> None:
         self.drawn.append("")
 
+    def label(self, *, text: str, **how: Any) -> None:
+        self._draw("label", text, **how)
+
     def progress(self, *, factor: float, text: str) -> None:
-        self.drawn.append(f"{factor:.2f} {text}")
+        self._draw("progress", f"{factor:.2f} {text}", factor=factor, text=text)
+
+    def prop(self, data: Any, name: str, **how: Any) -> None:
+        assert name in data.bl_rna.properties.keys()  # noqa: SIM118
+        self._draw("prop", name, **how)
+
+    def template_ID(self, data: Any, name: str, **how: Any) -> None:  # noqa: N802
+        assert name in data.bl_rna.properties.keys()  # noqa: SIM118
+        self._draw("template_ID", name, **how)
+
+    def panel(self, name: str, *, default_closed: bool) -> tuple[Paper, Paper]:
+        """Unfolded, so that everything in it is drawn."""
+        self._draw("panel", name, default_closed=default_closed)
+        return self._part(), self._part()
+
+    def template_icon(self, icon_value: int, **how: Any) -> None:
+        assert icon_value >= 0  # 0 in a Blender without a window
+        self._draw("template_icon", "picture", **how)
+
+    def template_list(self, kind: str, _: str, data: Any, name: str, of: Any, active: str, **how: Any) -> None:
+        assert hasattr(bpy.types, kind)
+        assert active in of.bl_rna.properties.keys()  # noqa: SIM118
+        self._draw("template_list", name, **how)
+
+    def operator(self, name: str, **how: Any) -> SimpleNamespace:
+        assert hasattr(bpy.types, name.replace("wan_animate.", "WAN_ANIMATE_OT_"))
+        self._draw("operator", name, **how)
+        return SimpleNamespace()
 
 
 class Sidebar:
@@ -92,7 +101,7 @@ def draw(panel: type) -> list[str]:
     drawn: list[str] = []
 
     class Context:
-        region, scene = Sidebar, bpy.context.scene
+        region, scene, window_manager = Sidebar, bpy.context.scene, bpy.context.window_manager
 
         class preferences:
             system = Sidebar

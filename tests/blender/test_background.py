@@ -82,7 +82,7 @@ def test_a_server_that_is_not_running_is_told_in_the_panel(plate: Any, backgroun
     preferences.url, preferences.token = "http://127.0.0.1:9", "a-token"
     bpy.ops.wan_animate.generate()
     until_done(plate.wan_animate.uid)
-    assert "no server answers" in " ".join(draw(panels.WAN_ANIMATE_PT_strip))
+    assert "No server answers" in " ".join(draw(panels.WAN_ANIMATE_PT_strip))
 
 
 # --- what it is given -----------------------------------------------------------------------------

@@ -112,6 +112,28 @@ def test_a_signal_ends_an_export_and_nothing_of_it_stays(
     assert [scene.name for scene in bpy.data.scenes] == ["Scene"]
 
 
+def test_ctrl_c_while_the_server_renders_cancels_the_job_and_keeps_the_export(
+    plate: Any, served: Served, tmp_path: Path, capsys: Any
+) -> None:
+    plate.wan_animate.steps = 500
+
+    def send() -> None:
+        while not list(tmp_path.glob("shots/SH010/e001/shot.json")):
+            time.sleep(0.01)
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=send, daemon=True).start()
+    where = ["--server", served.url, "--token-file", str(served.token_file), "--out", str(tmp_path / "shots")]
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["generate", "--strip", "plate", *where, "--json"]) == ExitCode.INTERRUPTED
+    assert signal.getsignal(signal.SIGINT) == before
+    *steps, last = said(capsys)
+    assert [step["job"]["state"] for step in steps if step["job"]][-1] == "cancelled"
+    assert last["message"] == "SH010 was cancelled; finished segments are kept on the server"
+    assert [folder.name for folder in (tmp_path / "shots" / "SH010").iterdir()] == ["e001"]
+
+
 # --- bad input ------------------------------------------------------------------------------------
 
 
