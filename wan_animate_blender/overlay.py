@@ -112,6 +112,8 @@ class _Desk:
     found: _Found | None = None
     changes: int = 0
     """Counts what has happened to rigs and cameras."""
+    edges: tuple[sight.Stage, float, gpu.types.GPUBatch | None] | None = None
+    """What the graphics card has of a stage, and up to which divider."""
 
 
 def _want(asked: _Asked) -> None:
@@ -224,11 +226,23 @@ def _zoom() -> float:
 
 
 def _draw_stage(stage: sight.Stage, divider: float, height: float) -> None:
-    _draw_lines(sight.left_of(stage.edges, divider), EDGE, 1.0)
+    _draw_edges(stage, divider)
     here = stage.markers[:, 0] <= divider
     for points, colour in ((stage.markers[here], MARKER), (stage.bundles[here], BUNDLE)):
         _draw_lines(_crosses(points, 6.0 / max(_zoom(), 0.01)), colour, 2.0)
     _draw_lines(np.array([[(divider, 0), (divider, height)]]), (1.0, 1.0, 1.0, 0.8), 1.0)
+
+
+def _draw_edges(stage: sight.Stage, divider: float) -> None:
+    """Twenty thousand lines: what the card was given for one drawing it keeps for the next."""
+    shader = gpu.shader.from_builtin("UNIFORM_COLOR")
+    if _Desk.edges is None or _Desk.edges[0] is not stage or _Desk.edges[1] != divider:
+        ends = sight.left_of(stage.edges, divider).reshape(-1, 2)
+        places = np.c_[ends, np.zeros(len(ends))].astype(np.float32)
+        _Desk.edges = stage, divider, batch_for_shader(shader, "LINES", {"pos": places}) if len(ends) else None
+    if batch := _Desk.edges[2]:
+        shader.uniform_float("color", EDGE)
+        batch.draw(shader)
 
 
 def _crosses(points: np.ndarray, size: float) -> np.ndarray:
@@ -341,5 +355,6 @@ def unregister() -> None:
         getattr(bpy.app.handlers, name).remove(_notice)
     if bpy.app.timers.is_registered(_find_out):
         bpy.app.timers.unregister(_find_out)
+    _Desk.wanted = _Desk.found = _Desk.edges = None
     del bpy.types.WindowManager.wan_animate_overlay
     _unregister()
