@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 ADDON = ROOT / "wan_animate_blender"
 SERVER = ROOT / "server" / "wan_animate_server"
 
-INSIDE_BLENDER = {"bpy", "bpy_extras", "mathutils", "gpu", "blf", "addon_utils", "bl_pkg"}
+INSIDE_BLENDER = {"bpy", "bpy_extras", "mathutils", "gpu", "gpu_extras", "blf", "addon_utils", "bl_pkg"}
 GIVEN_BY_BLENDER = {"numpy", "requests"} | INSIDE_BLENDER
 HEADLESS_ROOMS = (
     "wire", "client.py", "edges.py", "session.py", "chain.py", "lens.py", "region.py", "retiming.py", "rigs", "retarget.py",
