@@ -41,7 +41,7 @@ def import_take(scene: bpy.types.Scene, folder: Path, *, strip: timeline.Strip |
             f"{title(take)} has no frame that the strip {strip.name!r} still shows; "
             f"trim the strip back to frames {first} to {first + len(files) - 1}"
         )
-    new = _add(scene, strip, title(take), files, first)
+    new = _add(scene, strip, take, files, first)
     timeline.set_frame_range(new, start, end)
     _dress(scene, strip, new, shot, take)
     return [new]
@@ -138,13 +138,25 @@ def place(strip: timeline.Strip, shot: Shot) -> int:
     return footage.place(strip, [row.source for row in shot.frames], near=round(shot.frames[0].timeline))
 
 
-def _add(scene: bpy.types.Scene, strip: timeline.Strip, name: str, files: list[Path], first: int) -> timeline.Strip:
-    """An image strip on the lowest channel above `strip` that is free for all of `files`, in the same meta."""
+def _add(scene: bpy.types.Scene, strip: timeline.Strip, take: Take, files: list[Path], first: int) -> timeline.Strip:
+    """An image strip on the lowest channel that is free for all of `files`, in the same meta.
+
+    It is above `strip`, and above the takes of those people who stand behind this one.
+    """
     editor = scene.sequence_editor
     way = timeline.path(editor, strip.name)
     holder = way[-2] if len(way) > 1 else editor
-    channel = timeline.free_channel(holder, first, first + len(files), above=strip.channel)
-    return timeline.new_image_sequence(holder, name, files, first, channel)
+    below = max(strip.channel, *(other.channel for other in _behind(holder, strip, take)), 0)
+    channel = timeline.free_channel(holder, first, first + len(files), above=below)
+    return timeline.new_image_sequence(holder, title(take), files, first, channel)
+
+
+def _behind(holder: object, strip: timeline.Strip, take: Take) -> list[timeline.Strip]:
+    """The strips with takes of people whom the one of `take` hides."""
+    shots = [person.shot for person in strip.wan_animate.people]
+    hidden = shots[: shots.index(take.shot)] if take.shot in shots else []
+    others = (other for other in timeline.strips(holder) if other.wan_animate.parent == take.strip)
+    return [other for other in others if other.wan_animate.take and other.wan_animate.shot in hidden]
 
 
 def _dress(scene: bpy.types.Scene, strip: timeline.Strip, new: timeline.Strip, shot: Shot, take: Take) -> None:
@@ -155,7 +167,8 @@ def _dress(scene: bpy.types.Scene, strip: timeline.Strip, new: timeline.Strip, s
     new.blend_type, new.alpha_mode = "ALPHA_OVER", "STRAIGHT"
     if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
         new.directory = bpy.path.relpath(new.directory)
-    new.wan_animate.take, new.wan_animate.parent = _name_of(take), take.strip
+    ours = new.wan_animate
+    ours.take, ours.parent, ours.shot = _name_of(take), take.strip, take.shot
     size, canvas = (take.width, take.height), (scene.render.resolution_x, scene.render.resolution_y)
     if size != (shot.raster.width, shot.raster.height):
         new.transform.scale_x = new.transform.scale_y = min(canvas[0] / size[0], canvas[1] / size[1])

@@ -20,6 +20,7 @@ from wan_animate_blender import desk, timeline, wire
 from wan_animate_blender.commands import main
 from wan_animate_blender.export import check, frame_table
 from wan_animate_blender.request import prepare, requests
+from wan_animate_blender.take import import_take
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -191,3 +192,15 @@ def test_handles_are_those_that_the_take_has(edit: Any, plate: Any, tmp_path: Pa
     rows, cut_in, cut_out = frame_table(replace(request, base=take))
     assert [row.timeline for row in rows] == list(range(11, 18))
     assert (cut_in, cut_out) == (1002, 1006)
+
+
+def test_a_take_lies_above_those_of_the_people_behind_wherever_there_is_room(
+    edit: Any, plate: Any, tmp_path: Path
+) -> None:
+    plate.wan_animate.add_person().name = "Ben"
+    prepare(edit, plate, tmp_path / "shots")
+    takes = [take_of(export_of(plate, tmp_path / "shots", name=name)) for name in ("SH010", "SH010_Ben")]
+    (behind,) = import_take(edit, takes[0])
+    behind.channel = 7
+    (front,) = import_take(edit, takes[1])
+    assert (behind.channel, front.channel) == (7, 8)
