@@ -36,9 +36,8 @@ def region(matte: Tensor, keypoints: Tensor, seeds: Tensor) -> Tensor:
     grown, wide = _grown(core, near), _grown(core, 3 * near)
     box = _boxed(grown)
     whole = box.amax(1, keepdim=True)
-    kinds = (grown, wide, box, _boxed(whole).expand_as(box))
-    chosen = sum((kind == i)[:, None, None, None] & each for i, each in enumerate(kinds))
-    return (chosen > 0).to(torch.uint8) * 255
+    kinds = torch.stack((grown, wide, box, _boxed(whole).expand_as(box)), 1)
+    return kinds[torch.arange(len(kind), device=kind.device), kind].to(torch.uint8) * 255
 
 
 def body(keypoints: Tensor, height: int, width: int) -> Tensor:
@@ -55,7 +54,7 @@ def body(keypoints: Tensor, height: int, width: int) -> Tensor:
     whole &= sure[:, hull.HEAD].any(-1)[:, None, None]
     for part in hull.PARTS:
         whole |= _filled(places[:, part], known[:, part], flesh, height, width)
-    return (whole | _head(places, sure, unit, height, width)).unflatten(0, shape)
+    return (whole | _head(places, sure, unit, height, width)).reshape(*shape, height, width)
 
 
 def _shoulder_width(places: Tensor, sure: Tensor) -> Tensor:
@@ -95,7 +94,8 @@ def _grown(core: Tensor, pixels: int) -> Tensor:
     """All [B, T, H, W] within `pixels` of `core`."""
     span = torch.arange(-pixels, pixels + 1, device=core.device)
     disc = (span**2 + span[:, None] ** 2 <= pixels**2).float()[None, None]
-    return (conv2d(core.flatten(0, 1)[:, None].float(), disc, padding=pixels)[:, 0] > 0.5).unflatten(0, core.shape[:2])
+    near = conv2d(core.flatten(0, 1)[:, None].float(), disc, padding=pixels) > 0.5
+    return near.reshape(core.shape)
 
 
 def _boxed(mask: Tensor) -> Tensor:

@@ -28,8 +28,9 @@ _FRAMES = 256
 def skeleton(keypoints: Tensor, height: int, width: int) -> Tensor:
     """The poses as pictures: `keypoints` float [..., 133, 3] → uint8 [..., H, W, 3] RGB on the same device."""
     flat = keypoints.flatten(0, -3).double()
-    pictures = [_drawn(part, height, width) for part in flat.split(_FRAMES)]
-    return torch.cat(pictures).unflatten(0, keypoints.shape[:-2])
+    parts = (flat[i : i + _FRAMES] for i in range(0, len(flat), _FRAMES))
+    pictures = torch.cat([_drawn(part, height, width) for part in parts])
+    return pictures.reshape(*keypoints.shape[:-2], height, width, 3)
 
 
 def _drawn(points: Tensor, height: int, width: int) -> Tensor:
@@ -44,7 +45,7 @@ def _drawn(points: Tensor, height: int, width: int) -> Tensor:
     for i, hand in enumerate((rule.LEFT_HAND, rule.RIGHT_HAND)):
         start = first + _COUNT + i * (len(_EDGES) + 1)
         _hand(ranks, points[:, hand], max(stick // 2, 1), start, height, width)
-    return _palette(points.device)[ranks.long()].unflatten(1, (height, width))
+    return _palette(points.device)[ranks.long()].reshape(-1, height, width, 3)
 
 
 @functools.cache
@@ -96,8 +97,8 @@ def _ellipse(centre: Tensor, long: Tensor, short: float, degrees: Tensor) -> Ten
 def _lines(
     ranks: Tensor, start: Tensor, end: Tensor, shown: Tensor, rank: Tensor, steps: int, height: int, width: int
 ) -> None:
-    """Lines of at most `steps` pixels between whole pixels [F, …, 2], as OpenCV's LineIterator goes: from left to right,
-    to the side only when more than half a pixel off.
+    """Lines of at most `steps` pixels between whole pixels [F, …, 2], as OpenCV's LineIterator goes: from left to
+    right, to the side only when more than half a pixel off.
     """
     swap = (start[..., 0] > end[..., 0])[..., None]
     left, way = torch.where(swap, end, start), torch.where(swap, start - end, end - start)

@@ -85,25 +85,12 @@ def features(person: Person, expression: Tensor) -> Features:
 
 def points(person: Person, expression: Tensor) -> Tensor:
     """Nose, eyes, ears (left first) and the 68 landmarks: metres [B, T, 73, 3] from the head's middle, in its frame."""
-    f = features(person, expression)
-    chin = person.shape["chin"][:, None]
+    f = Features(*(part[..., None] for part in features(person, expression)))
+    chin = person.shape["chin"][:, None, None]
     left, right = _eye(f, 1.0), _eye(f, -1.0)
-    nose = [(0.0 * f.eye, f.eye_v - 0.36)]
-    ears = [(sign * 1.02 + 0 * f.eye, f.eye_v - 0.08) for sign in (1.0, -1.0)]
-    middle = [(u.mean(-1), v.mean(-1)) for u, v in (left, right)]
-    spots = [
-        *nose,
-        *middle,
-        *ears,
-        *_jawline(f, chin),
-        *_brows(f),
-        *_nose(f),
-        *_spread(right),
-        *_spread(left),
-        *_lips(f),
-    ]
-    flat = torch.stack([torch.stack(torch.broadcast_tensors(u, v), -1) for u, v in spots], 2)
-    return _lifted(flat, chin[..., None], person) * radii(person)[:, None, None]
+    parts = [*_senses(f, left, right), _jawline(f, chin), _brows(f), _nose(f), right, left, *_lips(f)]
+    flat = torch.cat([torch.stack((u + 0 * v, v + 0 * u), -1) for u, v in parts], 2)
+    return _lifted(flat, chin, person) * radii(person)[:, None, None]
 
 
 def _lifted(flat: Tensor, chin: Tensor, person: Person) -> Tensor:
@@ -112,61 +99,64 @@ def _lifted(flat: Tensor, chin: Tensor, person: Person) -> Tensor:
     ball = v.clamp(-HALF, HALF)
     radius = torch.lerp(chin.expand_as(v), torch.ones_like(v), (ball + HALF) / (2 * HALF))
     depth = (radius**2 - u**2 - (v - ball) ** 2).clamp(min=0).sqrt()
-    nose = torch.zeros_like(depth)
-    nose[:, :, 0] = 0.22
-    nose[:, :, 5 + 30] = 0.22
-    return torch.stack((u, v, depth + nose * person.shape["nose"][:, None, None]), -1)
+    tip = torch.zeros(flat.shape[2], device=flat.device).index_fill(0, _row(flat, *_TIP).long(), 0.22)
+    return torch.stack((u, v, depth + tip * person.shape["nose"][:, None, None]), -1)
 
 
-_Spot = tuple[Tensor, Tensor]
+_TIP = (0, 5 + 30)
+"""Two of the points are the tip of the nose."""
+
+_Spots = tuple[Tensor, Tensor]
+"""u and v, each [B, T, n] or broadcast to it."""
 
 
-def _jawline(f: Features, chin: Tensor) -> list[_Spot]:
+def _row(like: Tensor, *numbers: float) -> Tensor:
+    return torch.tensor(numbers, device=like.device)
+
+
+def _senses(f: Features, left: _Spots, right: _Spots) -> list[_Spots]:
+    """Nose, left and right eye, left and right ear."""
+    eyes = [(u.mean(-1, keepdim=True), v.mean(-1, keepdim=True)) for u, v in (left, right)]
+    return [(0 * f.eye, f.eye_v - 0.36), *eyes, (_row(f.eye, 1.02, -1.02) + 0 * f.eye, f.eye_v - 0.08)]
+
+
+def _jawline(f: Features, chin: Tensor) -> _Spots:
     """17 from the right ear over the chin to the left one; it drops with the jaw."""
-    spots = []
-    for i in range(17):
-        angle = torch.tensor(math.pi * i / 16)
-        low = -HALF - chin * 0.92 - 0.12 * f.jaw
-        spots.append((-angle.cos() * (0.96 - 0.2 * (1 - chin) * angle.sin()), f.eye_v + angle.sin() * (low - f.eye_v)))
-    return spots
+    turn = torch.arange(17, device=chin.device) * (math.pi / 16)
+    low = -HALF - chin * 0.92 - 0.12 * f.jaw
+    return -turn.cos() * (0.96 - 0.2 * (1 - chin) * turn.sin()), f.eye_v + turn.sin() * (low - f.eye_v)
 
 
-def _brows(f: Features) -> list[_Spot]:
+def _brows(f: Features) -> _Spots:
     """5 and 5 from the right to the left."""
-    spots = []
-    for sign, order in ((-1.0, (1.0, 0.5, 0.0, -0.5, -1.0)), (1.0, (-1.0, -0.5, 0.0, 0.5, 1.0))):
-        spots += [(sign * f.eye_apart + sign * x * brow_half(f), brow_v(f, torch.tensor(x))) for x in order]
-    return spots
+    side = _row(f.eye, *[-1.0] * 5, *[1.0] * 5)
+    x = _row(f.eye, 1, 0.5, 0, -0.5, -1, -1, -0.5, 0, 0.5, 1)
+    return side * (f.eye_apart + x * brow_half(f)), brow_v(f, x)
 
 
-def _nose(f: Features) -> list[_Spot]:
+def _nose(f: Features) -> _Spots:
     """4 down the bridge, 5 along the nostrils from right to left."""
-    bridge = [(0.0 * f.eye, f.eye_v - 0.12 * i) for i in range(4)]
-    return bridge + [(x + 0 * f.eye, f.eye_v - 0.46 + 0.02 * abs(x)) for x in (-0.14, -0.07, 0.0, 0.07, 0.14)]
+    u = _row(f.eye, 0, 0, 0, 0, -0.14, -0.07, 0, 0.07, 0.14) + 0 * f.eye
+    return u, f.eye_v - _row(f.eye, 0, 0.12, 0.24, 0.36, 0.46, 0.46, 0.46, 0.46, 0.46)
 
 
-def _eye(f: Features, sign: float) -> _Spot:
-    """6 of one eye, from the picture's left over the top: [.., 6] each."""
+def _eye(f: Features, sign: float) -> _Spots:
+    """6 of one eye, from the picture's left over the top."""
     lid = f.lid_left if sign > 0 else f.lid_right
-    turn = torch.tensor([math.pi, 2 * math.pi / 3, math.pi / 3, 0, -math.pi / 3, -2 * math.pi / 3], device=lid.device)
-    u = sign * f.eye_apart[..., None] + _EYE_WIDE * f.eye[..., None] * turn.cos()
-    return u, f.eye_v[..., None] + (_EYE_HIGH * f.eye * lid)[..., None] * turn.sin()
+    turn = _row(lid, 3, 2, 1, 0, -1, -2) * (math.pi / 3)
+    u = sign * f.eye_apart + _EYE_WIDE * f.eye * turn.cos()
+    return u, f.eye_v + _EYE_HIGH * f.eye * lid * turn.sin()
 
 
-def _spread(eye: _Spot) -> list[_Spot]:
-    return list(zip(eye[0].unbind(-1), eye[1].unbind(-1), strict=True))
-
-
-def _lips(f: Features) -> list[_Spot]:
+def _lips(f: Features) -> list[_Spots]:
     """12 around the lips and 8 around the opening, from the right corner over the top."""
     wide, high = mouth_size(f)
-    spots = []
+    parts = []
     for count, thick in ((12, 0.06), (8, 0.0)):
-        for i in range(count):
-            turn = torch.tensor(math.pi - 2 * math.pi * i / count)
-            x, y = turn.cos(), turn.sin()
-            spots.append((x * (wide + thick), mouth_v(f, x) + y * (high + thick)))
-    return spots
+        turn = math.pi - torch.arange(count, device=wide.device) * (2 * math.pi / count)
+        x, y = turn.cos(), turn.sin()
+        parts.append((x * (wide + thick), mouth_v(f, x) + y * (high + thick)))
+    return parts
 
 
 # --- shapes that landmarks and paint share --------------------------------------------------------
@@ -242,7 +232,7 @@ def _painted_mouth(u: Tensor, v: Tensor, colour: Tensor, f: Features, blur: Tens
 
 
 def _bearded(u: Tensor, v: Tensor, y: Tensor, wide: Tensor, colour: Tensor, f: Features, blur: Tensor) -> Tensor:
-    beard = f.beard * _inside(v + 0.34 - 0.45 * u * u, 2 * blur)
+    beard = f.beard * _inside(v + 0.62 - 0.5 * u * u, 2 * blur)
     above = f.moustache * _inside(_ellipse(u, y - 0.12, wide * 1.05, wide * 0 + 0.075), blur)
     return _mix(colour, f.hair * 0.9, (beard + above).clamp(max=1))
 
@@ -255,7 +245,8 @@ def _painted_eye(
     y = v - f.eye_v
     edge = _ellipse(u, y, wide, high.clamp(min=0.012))
     white = _inside(edge, blur) * (lid > 0.08)
-    colour = _mix(colour, 0.2 * skin, _inside(edge.abs() - 0.03, blur) * (y > -0.02))  # lashes
+    lashes = torch.maximum(edge.abs() - 0.03, u.abs() - 1.1 * wide)
+    colour = _mix(colour, 0.2 * skin, _inside(lashes, blur) * (y > -0.02))
     colour = _mix(colour, (0.97, 0.97, 0.97), white)
     pupil_x, pupil_y = u - 0.1 * f.eye * f.gaze_x, y - 0.07 * f.eye * f.gaze_y
     away = (pupil_x**2 + pupil_y**2 + 1e-9).sqrt()

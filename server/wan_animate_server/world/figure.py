@@ -85,7 +85,7 @@ def _trunk(person: Person, turns: dict[str, Tensor]) -> dict[str, Tensor]:
 def _arm(
     person: Person, turns: dict[str, Tensor], joints: dict[str, Tensor], side: str, sign: float
 ) -> dict[str, Tensor]:
-    across = sign * length(person, 0.1, "shoulder")
+    across = sign * length(person, 0.088, "shoulder")
     shoulder = joints["neck"] + turned(turns["chest"], across, length(person, -0.02), 0.0)
     elbow = shoulder + turned(turns[f"upper_{side}"], 0.0, length(person, -0.16, "arm"), 0.0)
     wrist = elbow + turned(turns[f"fore_{side}"], 0.0, length(person, -0.145, "arm"), 0.0)

@@ -25,7 +25,7 @@ def first(table: Tensor, bounds: Tensor, corner: Tensor, step: Tensor, height: i
     return found
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _first(table, bounds, corner, step, found, height, width, none, SOLIDS: tl.constexpr, TILE: tl.constexpr):  # type: ignore[no-untyped-def]
     frame = tl.program_id(0).to(tl.int64)
     columns = tl.program_id(1) * TILE + tl.arange(0, TILE)

@@ -20,7 +20,7 @@ FPS = 24.0
 _ANGLES = {
     "yaw": (0, 35, 4, -400, 400), "lean": (3, 6, 3, -15, 25), "sway": (0, 4, 3, -15, 15),
     "twist": (0, 12, 5, -40, 40), "bend": (4, 10, 4, -20, 45), "side": (0, 7, 4, -25, 25),
-    "head_yaw": (0, 25, 6, -70, 70), "head_pitch": (0, 12, 5, -35, 40), "head_roll": (0, 9, 4, -30, 30),
+    "head_yaw": (0, 25, 6, -70, 70), "head_pitch": (-5, 12, 5, -35, 40), "head_roll": (0, 9, 4, -30, 30),
     **{f"{name}_{side}": row for side in ("left", "right") for name, row in {
         "raise": (12, 6, 4, -5, 165), "flex": (6, 12, 7, -45, 170), "roll": (0, 30, 8, -80, 80),
         "elbow": (18, 14, 9, 2, 145), "wrist": (0, 20, 10, -60, 60), "curl": (25, 25, 10, -5, 95),
@@ -29,6 +29,9 @@ _ANGLES = {
     }.items()},
 }  # fmt: skip
 ANGLES = tuple(_ANGLES)
+
+_NODDING = ("lean", "sway", "bend", "side", "head_pitch", "head_roll")
+"""Half as much of these in a portrait, so that the face is seen."""
 
 _SPANS = {
     "jaw": (0, 1), "smile": (-1, 1), "round": (0, 1), "raise": (-1, 1), "frown": (-1, 1),
@@ -87,20 +90,26 @@ def _passing(chance: Chance, name: str, time: Tensor, count: int) -> Tensor:
 def _swings(chance: Chance, time: Tensor, difficulty: float, kind: Tensor, portrait: Tensor) -> Tensor:
     """Degrees [B, T, A] before the gait and the limits."""
     rest, reach, swing = torch.tensor([row[:3] for row in _ANGLES.values()], device=time.device).T.float()
-    ends = rest + reach * (0.5 + difficulty) * _bell(chance, "ends", 2, len(ANGLES))
-    first, last = _raised(chance, ends, kind).unbind(1)
+    nodding = torch.tensor([name in _NODDING for name in ANGLES], device=time.device)
+    reach = reach * (0.5 + difficulty) * torch.where(portrait[:, None, None] & nodding, 0.5, 1.0)
+    ends = rest + reach * _bell(chance, "ends", 2, len(ANGLES))
+    first, last = _raised(chance, ends, kind, portrait).unbind(1)
     first, last = _turning(chance, first, last, kind, portrait, difficulty)
     frequency, phase, much = chance.uniform("swing", 3, len(ANGLES)).unbind(1)
     lively = 0.4 + 0.8 * difficulty + 1.5 * (kind == DANCE)[:, None] * much
     wave = torch.sin(2 * math.pi * ((0.3 + 1.2 * frequency)[:, None] * time[:, None] + phase[:, None]))
-    return torch.lerp(first[:, None], last[:, None], _passing(chance, "passing", time, len(ANGLES))) + (
-        wave * (swing * lively)[:, None]
-    )
+    between = torch.lerp(first[:, None], last[:, None], _passing(chance, "passing", time, len(ANGLES)))
+    swung: Tensor = between + wave * (swing * lively)[:, None]
+    return swung
 
 
-def _raised(chance: Chance, ends: Tensor, kind: Tensor) -> Tensor:
-    """The same `ends` [B, 2, A] with arms lifted: always when one waves or reaches, often in a dance or a gesture."""
+def _raised(chance: Chance, ends: Tensor, kind: Tensor, portrait: Tensor) -> Tensor:
+    """The same `ends` [B, 2, A] with arms lifted: always when one waves or reaches, often in a dance or a gesture.
+
+    In a portrait less often and less high: a hand before the face hides what the clip is for.
+    """
     share = torch.tensor([0.4, 0.12, 0.25, 0.8, 0.75, 0.3], device=kind.device)[kind]
+    share, high = share * torch.where(portrait, 0.5, 1.0), torch.where(portrait, 0.7, 1.0)[:, None]
     for side in ("left", "right"):
         lifted = chance.uniform(f"lifted {side}", 2) < share[:, None]
         lifted = lifted | ((kind == WAVE)[:, None] & chance.happens("hand", 0.5)[:, None].eq(side == "left"))
@@ -108,7 +117,7 @@ def _raised(chance: Chance, ends: Tensor, kind: Tensor) -> Tensor:
         waving = (kind == WAVE)[:, None]
         pose = {
             "raise": torch.where(waving, 70 + 60 * up[..., 0], 10 + 120 * up[..., 0] ** 1.5),
-            "flex": torch.where(waving, 20 * up[..., 1], -10 + 130 * up[..., 1]),
+            "flex": torch.where(waving, 20 * up[..., 1], -10 + 130 * high * up[..., 1]),
             "roll": -60 + 120 * up[..., 2],
             "elbow": torch.where(waving, 40 + 60 * up[..., 3], 5 + 110 * up[..., 3]),
             "curl": 90 * up[..., 4] ** 2,
@@ -190,7 +199,7 @@ def _lids(chance: Chance, time: Tensor) -> Tensor:
     """[B, T, 2]: wide, half shut or shut for the whole clip, and a blink at some moment."""
     base = chance.uniform("lids", 2)
     shared = torch.where(chance.happens("wink", 0.2)[:, None], base, base[:, :1])
-    opening = torch.where(shared < 0.12, torch.zeros_like(shared), 0.45 + 0.55 * shared)
+    opening = torch.where(shared < 0.06, torch.zeros_like(shared), 0.45 + 0.55 * shared)
     moment = chance.between("blink", -0.3, 2.5)[:, None]
     blink = ((time - moment).abs() / 0.12).clamp(0, 1)
     return opening[:, None] * blink[..., None]

@@ -22,7 +22,7 @@ SAMPLES = 2
 FACE = 128
 """Pixels of a side of the face crops."""
 
-_AT_ONCE = {"cuda": 1 << 28, "cpu": 1 << 16}
+_AT_ONCE = {"cuda": 1 << 27, "cpu": 1 << 16}
 """Samples that one pass draws at once: on a GPU what its memory takes, on a CPU what its caches do."""
 
 
@@ -181,12 +181,12 @@ def _view(
     step = (1 / (SAMPLES * camera.focal))[:, None].expand(-1, 2)
     half = torch.tensor([spec.width / 2, spec.height / 2], device=step.device)
     corner = -half / camera.focal[:, None]
-    spread = [part.repeat_interleave(frames, 0) for part in (corner, step)]
-    flat = [part.flatten(0, 1) for part in (camera.place, camera.turn, table)]
+    corner, step, paints = (part.repeat_interleave(frames, 0) for part in (corner, step, paints))
     return render.View(
-        *spread, *flat, paints.repeat_interleave(frames, 0),
-        face.Features(*(part.flatten(0, 1) for part in features)),
-        scene.Backdrop(*(part.repeat_interleave(frames, 0) for part in backdrop)),
+        corner=corner, step=step, place=camera.place.flatten(0, 1), turn=camera.turn.flatten(0, 1),
+        solids=table.flatten(0, 1), paints=paints,
+        features=face.Features(*(part.flatten(0, 1) for part in features)),
+        backdrop=scene.Backdrop(*(part.repeat_interleave(frames, 0) for part in backdrop)),
     )  # fmt: skip
 
 
@@ -273,7 +273,8 @@ def _drawn(what: _Pass, spec: Spec, view: render.View, *others: Any) -> list[Ten
         for tensor, dimensions in ((found, (1, 2)), (window.solids, 1), (window.paints, 1)):
             torch._dynamo.maybe_mark_dynamic(tensor, dimensions)
         parts.append(run(found, window, *rest))
-    return [torch.cat(part).unflatten(0, (-1, spec.frames)) for part in zip(*parts, strict=True)]
+    whole = (torch.cat(part) for part in zip(*parts, strict=True))
+    return [pictures.reshape(-1, spec.frames, *pictures.shape[1:]) for pictures in whole]
 
 
 @functools.cache

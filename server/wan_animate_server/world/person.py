@@ -39,7 +39,7 @@ _IRISES = [(0.23, 0.13, 0.07), (0.2, 0.42, 0.75), (0.2, 0.5, 0.25), (0.35, 0.38,
 
 @dataclass(frozen=True)
 class Person:
-    """`shape` and `style`: a number [B] for each name; `colours`: RGB [B, 3], 0..1; `identity` [B, I]: all of it, 0..1."""
+    """`shape` and `style`: a number [B] for each name; `colours`: RGB [B, 3]; `identity` [B, I]: all of it, 0..1."""
 
     shape: dict[str, Tensor]
     style: dict[str, Tensor]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from . import face
 from .scene import Backdrop, Camera, Light
@@ -66,16 +67,18 @@ def packed(solids: Sequence[Solid], camera: Camera) -> tuple[Tensor, Tensor]:
     turn = camera.turn[:, :, None] @ torch.stack([solid.turn for solid in solids], 2)
     radii = torch.stack([solid.radii for solid in solids], 1)[:, None]
     matrix = turn.transpose(-1, -2) / radii[..., None]
-    half, low, high = (torch.stack([getattr(s, name) for s in solids], 1) for name in ("half", "low", "high"))
+    frames = centre.shape[1]
+    half = torch.stack([solid.half.expand(-1, frames) for solid in solids], 2)
+    low, high = (torch.stack([getattr(solid, end) for solid in solids], 1)[:, None] for end in ("low", "high"))
     growth = (high - low) / (2 * half).clamp(min=1e-3) * (half > 0)
     middle = torch.where(half > 0, (high + low) / 2, high)
-    numbers = torch.stack((half, middle, growth, 0 * half), -1)[:, None].expand(-1, centre.shape[1], -1, -1)
+    numbers = torch.stack((half, middle, growth, 0 * half), -1)
     table = torch.cat((matrix.flatten(-2), centre, numbers), -1)
     return table, torch.stack([solid.paint.packed() for solid in solids], 1)
 
 
 def lamp(light: Light, camera: Camera, feet: Tensor) -> Lamp:
-    """`light` for all frames of `camera`, flat [B·T, …]; `feet` [B, T, J, 4] = x, y, z, radius of what casts shadows."""
+    """`light` for all frames of `camera`, flat [B·T, …]; `feet` [B, T, J, 4] = x, y, z, radius of what shades."""
     frames = camera.place.shape[1]
     direction = light.direction[:, None].expand(-1, frames, -1)
     towards = (camera.turn @ direction[..., None])[..., 0]
@@ -85,9 +88,9 @@ def lamp(light: Light, camera: Camera, feet: Tensor) -> Lamp:
     radius = feet[..., 3] * (1 + 0.5 * height)
     dark = 0.55 / (1 + 0.6 * height)
     shadows = torch.cat((place, radius[..., None], dark[..., None]), -1)
-    colours = [part[:, None].expand(-1, frames, -1).flatten(0, 1) for part in (light.colour, light.ambient)]
-    parts = (direction, towards, camera.turn[..., 1])
-    return Lamp(*(part.flatten(0, 1) for part in parts), *colours, shadows.flatten(0, 1))
+    colour, ambient = (part[:, None].expand(-1, frames, -1) for part in (light.colour, light.ambient))
+    parts = (direction, towards, camera.turn[..., 1], colour, ambient, shadows)
+    return Lamp(*(part.flatten(0, 1) for part in parts))
 
 
 # --- rays -----------------------------------------------------------------------------------------
@@ -128,8 +131,7 @@ def _normal(hit: Hit, row: Sequence[Tensor]) -> Tensor:
     x, z = hit.x, hit.z
     y = hit.y - hit.line - row[14] * (row[13] + row[14] * hit.line)
     axes = [row[i] * x + row[3 + i] * y + row[6 + i] * z for i in range(3)]
-    normal = torch.stack(axes, -1)
-    return normal / normal.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    return normalize(torch.stack(axes, -1), dim=-1, eps=1e-6)
 
 
 def _clothed(paints: Tensor, number: Tensor, hit: Hit, row: Sequence[Tensor]) -> Tensor:
@@ -266,5 +268,7 @@ def _shadow(found: Ground, lamp: Lamp) -> Tensor:
 
 def averaged(samples: Tensor, found: Tensor, across: int) -> Tensor:
     """uint8 [N, H, W, …] of samples [N, P, …], 0..1, `across`² to a pixel; `found` [N, rows, columns] says how many."""
-    grid = samples.clamp(0, 1).unflatten(1, (found.shape[1] // across, across, found.shape[2] // across, across))
-    return (grid.mean((2, 4)) * 255 + 0.5).to(torch.uint8)
+    count, rows, columns = found.shape
+    grid = samples.reshape(count, rows // across, across, columns // across, across, *samples.shape[2:])
+    mean: Tensor = grid.clamp(0, 1).mean((2, 4))
+    return (mean * 255 + 0.5).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Where it happens: camera, light, floor, walls, sky and things that stand about. Knows no person but the place to look.
+"""Where it happens: camera, light, floor, walls, sky and things that stand about. Knows no person.
 
 Everything stands in the world of `figure` (metres, y up, floor at 0); the camera looks about along -z.
 """
@@ -6,7 +6,7 @@ Everything stands in the world of `figure` (metres, y up, floor at 0); the camer
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -79,8 +79,8 @@ def light(chance: Chance, difficulty: float) -> Light:
     height = 0.25 + 0.9 * up
     direction = torch.stack((azimuth.sin() * height.cos(), height.sin(), azimuth.cos() * height.cos()), -1)
     saturation = (0.1 + 0.6 * difficulty) * deep
-    colour = rgb(hue, saturation, 0.55 + 0.5 * power)
-    ambient = rgb(tint, 0.6 * saturation, 0.25 + 0.35 * base)
+    colour = rgb(hue, saturation, 0.6 + 0.5 * power)
+    ambient = rgb(tint, 0.6 * saturation, 0.33 + 0.35 * base)
     return Light(direction, colour, ambient)
 
 
@@ -101,7 +101,7 @@ def camera(chance: Chance, target: Target, height: int, width: int, difficulty: 
     away = metres[:, None] * (1 + 0.3 * dolly[:, None] * moved)
     middle = target.centre.mean(1, keepdim=True)
     centre = torch.lerp(middle, target.centre, (difficulty * (follow + 0.5))[:, None, None])
-    elevation = (0.12 + 0.3 * up)[:, None]
+    elevation = (0.1 + 0.22 * up)[:, None]
     back = torch.stack((azimuth.sin(), elevation.expand_as(azimuth), azimuth.cos()), -1)
     place = centre + away[..., None] * normalize(back, dim=-1)
     place = torch.cat((place[..., :1], place[..., 1:2].clamp(min=0.25), place[..., 2:]), -1)
@@ -169,7 +169,6 @@ def things(chance: Chance, difficulty: float, frames: int) -> list[Solid]:
         place = torch.stack((n["x"], tall * 0.95, n["z"]), -1)[:, None].expand(-1, frames, -1)
         radii = torch.stack((n["wide"], n["wide"], n["wide"] * 0.9), -1)
         thing = ball(place, about_y(n["turn"])[:, None].expand(-1, frames, -1, -1), radii, plain(colours[:, i]))
-        standing = Solid(thing.centre, thing.turn, radii, (tall / n["wide"] - 0.9).clamp(min=0), thing.low, thing.high,
-                         thing.paint)  # fmt: skip
-        found.append(standing.when(chance.uniform(f"there {i}") < 0.6 * difficulty))
+        standing = replace(thing, half=(tall / n["wide"] - 0.9).clamp(min=0)[:, None])
+        found.append(standing.when(chance.happens(f"there {i}", 0.6 * difficulty)))
     return found

@@ -1,7 +1,7 @@
 """The solids that a person is made of: rounded cones and ellipsoids, where they are and how they are coloured.
 
-Knows figures and persons; no camera and no light. A `Solid` is a rounded cone along y in units of its radii, so one kind
-of shape is limb, ball, disc and head.
+Knows figures and persons; no camera and no light. A `Solid` is a rounded cone along y in units of its radii, so one
+kind of shape is limb, ball, disc and head.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEAD = 0
 
 @dataclass(frozen=True)
 class Paint:
-    """`first`: colour [B, 3] above `split` [B] (y, -1..1 from end to end), with `second` in its `pattern`; `rest` below."""
+    """`first`: colour [B, 3] above `split` [B] (y, -1..1 from end to end), `second` in its `pattern`; `rest` below."""
 
     first: Tensor
     second: Tensor
@@ -39,8 +39,8 @@ class Paint:
 
 @dataclass(frozen=True)
 class Solid:
-    """All points within a radius of a line: from -half to half along y, radius `low` there and `high` here, all times
-    `radii` [B, 3] (metres; the half as well), turned by `turn` [B, T, 3, 3] about `centre` [B, T, 3].
+    """All points within a radius of a line: from -half to half along y, radius `low` [B] there and `high` [B] here, all
+    times `radii` [B, 3] (metres; `half` [B, T] as well), turned by `turn` [B, T, 3, 3] about `centre` [B, T, 3].
     """
 
     centre: Tensor
@@ -60,8 +60,8 @@ def solids(person: Person, figure: Figure) -> list[Solid]:
     """Of a person in a pose, the head first."""
     found = [_head(person, figure), *_on_head(person, figure), *_hair(person, figure), *_hat(person, figure)]
     found += _trunk(person, figure)
-    for side, sign in SIDES:
-        found += [*_arm(person, figure, side), *_hand(person, figure, side, sign), *_leg(person, figure, side)]
+    for side, _ in SIDES:
+        found += [*_arm(person, figure, side), *_hand(person, figure, side), *_leg(person, figure, side)]
     return found
 
 
@@ -74,15 +74,15 @@ def plain(colour: Tensor) -> Paint:
 def ball(centre: Tensor, turn: Tensor, radii: Tensor, paint: Paint) -> Solid:
     """An ellipsoid."""
     one = torch.ones_like(radii[:, 0])
-    return Solid(centre, turn, radii, 0 * one, one, one, paint)
+    return Solid(centre, turn, radii, 0 * one[:, None], one, one, paint)
 
 
 def limb(start: Tensor, end: Tensor, turn: Tensor, thick: Tensor, thin: Tensor, paint: Paint) -> Solid:
     """From `start` (radius `thick` metres [B, 1]) down to `end` (`thin`); `turn`'s y axis points back to the start."""
     radius = torch.maximum(thick, thin)
-    half = (start - end).norm(dim=-1)[:, :1] / 2 / radius
-    parts = [part[:, 0] for part in (half, thin / radius, thick / radius)]
-    return Solid((start + end) / 2, turn, radius.expand(-1, 3), *parts, paint)
+    half = (start - end).norm(dim=-1) / 2 / radius
+    low, high = ((part / radius)[:, 0] for part in (thin, thick))
+    return Solid((start + end) / 2, turn, radius.expand(-1, 3), half, low, high, paint)
 
 
 # --- head -----------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def limb(start: Tensor, end: Tensor, turn: Tensor, thick: Tensor, thin: Tensor, 
 
 def _head(person: Person, figure: Figure) -> Solid:
     one = torch.ones_like(person.shape["chin"])
-    half, paint = face.HALF * one, plain(person.colours["skin"])
+    half, paint = face.HALF * one[:, None], plain(person.colours["skin"])
     centre, turn = figure.joints["head"], figure.turns["head"]
     return Solid(centre, turn, face.radii(person), half, person.shape["chin"], one, paint)
 
@@ -124,7 +124,7 @@ def _hair(person: Person, figure: Figure) -> list[Solid]:
     cap = replace(cap, radii=cap.radii * shape["hair_volume"][:, None])
     drop = 0.3 + 0.8 * shape["hair_length"]
     mane = _at_head(person, figure, 0.0, -0.2 - 0.5 * drop[:, None], -0.55, (0.95, 0.6, 0.42))
-    mane = replace(mane, half=0.9 * drop)
+    mane = replace(mane, half=0.9 * drop[:, None])
     knot = _at_head(person, figure, 0.0, 1.2, -0.55, (0.45, 0.4, 0.45))
     tail = _at_head(person, figure, 0.0, -0.1, -1.25, (0.3, 0.9, 0.28))
     tufts = [_at_head(person, figure, sign * 0.95, 0.75, -0.35, (0.45, 0.42, 0.42)) for _, sign in SIDES]
@@ -164,7 +164,9 @@ def _trunk(person: Person, figure: Figure) -> list[Solid]:
     radii = torch.stack((length(person, 0.1, "shoulder")[:, 0], up, length(person, 0.066, "girth")[:, 0]), -1)
     half = (length(person, 0.235, "torso")[:, 0] / 2 - 0.75 * up) / up
     one = torch.ones_like(half)
-    chest = Solid(torch.lerp(joints["waist"], joints["neck"], 0.46), turns["chest"], radii, half, 0.82 * one, one, top)
+    chest = Solid(
+        torch.lerp(joints["waist"], joints["neck"], 0.46), turns["chest"], radii, half[:, None], 0.82 * one, one, top
+    )
     belly = torch.cat([length(person, 0.082, "girth"), length(person, 0.08), length(person, 0.068, "belly")], -1)
     hips = torch.cat([length(person, 0.09, "hip", "girth"), length(person, 0.07), length(person, 0.07, "girth")], -1)
     middle = joints["waist"] + turned(turns["pelvis"], 0.0, 0.0, length(person, 0.012, "belly"))
@@ -211,7 +213,7 @@ def _arm(person: Person, figure: Figure, side: str) -> list[Solid]:
     ]
 
 
-def _hand(person: Person, figure: Figure, side: str, sign: float) -> list[Solid]:
+def _hand(person: Person, figure: Figure, side: str) -> list[Solid]:
     """A palm and five fingers of two pieces each."""
     gloved = (person.style["gloved"] == 1)[:, None]
     paint = plain(torch.where(gloved, person.colours["second"], person.colours["skin"]))

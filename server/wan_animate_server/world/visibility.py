@@ -109,7 +109,7 @@ def _first_of_one(found: Tensor, solids: Tensor, boxes: Tensor, start: Tensor, w
 
 def bounds(table: Tensor) -> Tensor:
     """Rays outside x0, x1, y0, y1 [N, K, 4] surely miss the solid: a box around balls around both ends of its line."""
-    matrix, centre = table[..., :9].unflatten(-1, (3, 3)), table[..., 9:12]
+    matrix, centre = table[..., :9].reshape(*table.shape[:2], 3, 3), table[..., 9:12]
     half, middle, growth = table[..., 12:15].unbind(-1)
     lengths = 1 / matrix.square().sum(-1)
     axis = matrix[..., 1, :] * (lengths[..., 1] * half)[..., None]
