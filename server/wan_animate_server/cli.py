@@ -136,12 +136,15 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="For each stage, instead of minutes.")] = None,
     size: Annotated[int, typer.Option(help="Pixels of a side of the clips, a multiple of 16.")] = 128,
     frames: Annotated[int, typer.Option(help="Frames of a clip, 4n+1.")] = 13,
-    pool: Annotated[int, typer.Option(min=1, help="Clips that a stage of the transformer encodes beforehand.")] = 20000,
+    pool: Annotated[int, typer.Option(min=1, help="Clips that each process encodes for a stage.")] = 20000,
     difficulty: Annotated[float, typer.Option(min=0, max=1, help="0 calm, 1 everything that the world has.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Of clips and noise.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=10_000_000, help="Of clips and noise.")] = 1,
     device: OnDevice = Device.CPU,
 ) -> None:
-    """Train a small model, stage by stage; every line on standard output is a JSON object that says how it stands."""
+    """Train a small model, stage by stage; every line on standard output is a JSON object that says how it stands.
+
+    Several GPUs of one host: torchrun --standalone --nproc-per-node 4 -m wan_animate_server train …
+    """
     from .train.run import Order
     from .train.run import train as train_now
     from .train.stages import Stage as Known

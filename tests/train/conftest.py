@@ -49,21 +49,24 @@ def drawn() -> world.Clips:
     return world.clips(world.Spec(SIZE, SIZE, FRAMES), torch.arange(CLIPS))
 
 
-@pytest.fixture(autouse=True)
-def few_clips(drawn: world.Clips, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A training of seconds sees the same few clips again and again, instead of new ones that take minutes."""
+def make_small(drawn: world.Clips, patch: pytest.MonkeyPatch) -> None:
+    """Let a training be one of seconds, which sees the same few clips again and again instead of drawing new ones."""
 
     def clips(_: world.Spec, seeds: Tensor) -> world.Clips:
         return world.Clips(**{field.name: getattr(drawn, field.name)[seeds % CLIPS] for field in fields(drawn)})
 
-    monkeypatch.setattr(world, "clips", clips)
-    monkeypatch.setattr(autoencoder, "CLIPS", 2)
-    monkeypatch.setattr(autoencoder, "DRAWN", 2)
-    monkeypatch.setattr(autoencoder, "HELD_OUT", 2)
-    monkeypatch.setattr(autoencoder, "MEASURED", 2)
-    monkeypatch.setattr(judge, "CLIPS", 2)
-    monkeypatch.setattr(judge, "STEPS", 2)
-    monkeypatch.setattr(stages, "BATCH", 4)
+    patch.setattr(world, "clips", clips)
+    for module, name, value in (
+        (autoencoder, "CLIPS", 2), (autoencoder, "DRAWN", 2), (autoencoder, "HELD_OUT", 2),
+        (autoencoder, "MEASURED", 2), (judge, "CLIPS", 2), (judge, "STEPS", 2), (stages, "BATCH", 4),
+    ):  # fmt: skip
+        patch.setattr(module, name, value)
+
+
+@pytest.fixture(autouse=True)
+def small(drawn: world.Clips, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test's trainings are small."""
+    make_small(drawn, monkeypatch)
 
 
 @pytest.fixture

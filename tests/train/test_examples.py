@@ -20,7 +20,7 @@ from wan_animate_server.train import pool as pools
 from wan_animate_server.train.examples import Choice, Examples
 from wan_animate_server.train.pool import Batch, Encoder
 from wan_animate_server.train.student import Student, both_prompts, clip_pixels, known_channels
-from wan_animate_server.train.workshop import Workshop
+from wan_animate_server.train.workshop import Workshop, lay_out
 from wan_animate_server.weights import read_model
 
 from .conftest import CLIPS, FRAMES, SIZE
@@ -62,6 +62,7 @@ class ClipSignals:
 @pytest.fixture
 def workshop(begun: Path, tmp_path: Path) -> Workshop:
     """A model whose weights are written, its face path not zero."""
+    lay_out(tmp_path / "model", begun)
     workshop = Workshop.open(tmp_path / "model", begun, torch.device("cpu"), 0)
     with torch.no_grad():
         for name, parameter in workshop.networks.transformer.named_parameters():

@@ -22,6 +22,7 @@ from wan_animate_server.train import pace, workshop
 from wan_animate_server.train.budget import Budget
 from wan_animate_server.train.run import Order, train
 from wan_animate_server.train.stages import Stage
+from wan_animate_server.train.team import Team
 from wan_animate_server.train.workshop import Workshop
 from wan_animate_server.weights import read_model
 
@@ -147,14 +148,14 @@ def test_the_command_says_how_it_stands_in_json(begun: Path, tmp_path: Path) -> 
 
 
 def test_a_budget_of_steps_ends_after_them_and_its_rate_rises_and_falls_to_nothing() -> None:
-    budget = Budget(steps=1000)
+    budget = Budget(Team(CPU), steps=1000)
     rates = [budget.rate(step) for step in range(1001)]
     assert rates[0] < 0.02 and max(rates) > 0.9 and rates[-1] < 1e-9
     assert [step for step in range(1001) if budget.spent(step) < 1][-1] == 999
 
 
 def test_a_budget_of_minutes_ends_in_time(order: Make) -> None:
-    budget = Budget(minutes=0.01)
+    budget = Budget(Team(CPU), minutes=0.01)
     clock = pace.Pace("body", CPU, 1.0)
     steps = list(islice(clock.steps(budget), 10_000_000))
     assert len(steps) > 1 and budget.spent(0) == 1
@@ -162,4 +163,4 @@ def test_a_budget_of_minutes_ends_in_time(order: Make) -> None:
 
 def test_a_budget_without_an_end_is_refused() -> None:
     with pytest.raises(ValueError, match="minutes or steps"):
-        Budget()
+        Budget(Team(CPU))

@@ -20,6 +20,7 @@ from .budget import Budget
 from .pace import Pace, timed
 from .precision import autocast
 from .record import Report, psnr, sheet
+from .team import Team
 
 CLIPS = 8
 """Of the world in a step; each gives a clip of pictures, and half of them a skeleton, the others a plate."""
@@ -124,9 +125,13 @@ def batches(spec: world.Spec, device: torch.device, seed: int) -> Iterator[Batch
             yield Batch(many.pictures[rows], many.weight[rows])
 
 
-def train(vae: VAE, spec: world.Spec, budget: Budget, seed: int) -> Iterator[Report]:
-    """Train `vae` in place; afterwards it holds the averaged weights and the statistics of its latents."""
+def train(vae: VAE, spec: world.Spec, budget: Budget, seed: int, team: Team) -> Iterator[Report]:
+    """Train `vae` in place; afterwards it holds the averaged weights and the statistics of its latents.
+
+    Reports are the leader's.
+    """
     device = vae.conv1.weight.device
+    team.share(vae)
     channels_last(vae)
     vae.train().requires_grad_(requires_grad=True)
     average = Average(vae)
@@ -134,27 +139,29 @@ def train(vae: VAE, spec: world.Spec, budget: Budget, seed: int) -> Iterator[Rep
         vae.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-3, fused=device.type == "cuda"
     )
     step_loss = torch.compile(loss) if device.type == "cuda" else loss
-    drawn = batches(spec, device, seed)
-    pace = Pace("vae", device, flops(vae, spec) * 2 * CLIPS)
+    drawn = batches(spec, device, team.seed(seed))
+    pace = Pace("vae", device, flops(vae, spec) * 2 * CLIPS * team.size)
     for step in pace.steps(budget):
         made = next(drawn)
         for group in optimiser.param_groups:
-            group["lr"] = RATE * budget.rate(step)
+            group["lr"] = RATE * team.haste * budget.rate(step)
         optimiser.zero_grad(set_to_none=True)
         value = step_loss(vae, made.pictures, made.weight)
         torch.autograd.backward(value)
+        team.average(vae.parameters())
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimiser.step()
         average.update()
         pace.add(value)
-        if pace.due():
+        if team.leads and pace.due():
             yield judged(average.module, spec, pace.report())
             pace.resume()
     last = pace.report()
     vae.load_state_dict(average.module.state_dict())
     vae.eval().requires_grad_(requires_grad=False)
     vae.config = measured(vae, spec, seed)
-    yield judged(vae, spec, last)
+    if team.leads:
+        yield judged(vae, spec, last)
 
 
 def channels_last(vae: VAE) -> None:

@@ -23,7 +23,7 @@ class Pace:
     """Nothing here waits for the device but `report`."""
 
     def __init__(self, stage: str, device: torch.device, flops: float) -> None:
-        """`flops` are those of a step, forwards and backwards."""
+        """`flops` are those of a step of the whole team, forwards and backwards."""
         self.stage = stage
         self.count = 0
         self._flops = flops

@@ -18,6 +18,7 @@ from .pace import Pace
 from .pool import Batch, Pool
 from .record import Report
 from .student import Question, Student, ask
+from .team import Team
 
 BATCH = 64
 RENEWED = 32
@@ -69,9 +70,12 @@ LESSONS = {
 }
 
 
-def train(student: Student, lesson: Lesson, pool: Pool, judge: Judge, budget: Budget, seed: int) -> Iterator[Report]:
-    """Train `student` in place; afterwards it holds the averaged weights."""
+def train(
+    student: Student, lesson: Lesson, pool: Pool, judge: Judge, budget: Budget, seed: int, team: Team
+) -> Iterator[Report]:
+    """Train `student` in place; afterwards it holds the averaged weights. Reports are the leader's."""
     device = student.text.device
+    team.share(student)
     for name, parameter in student.named_parameters():
         parameter.requires_grad_(lesson.trains(name))
     learned = [parameter for parameter in student.parameters() if parameter.requires_grad]
@@ -79,32 +83,34 @@ def train(student: Student, lesson: Lesson, pool: Pool, judge: Judge, budget: Bu
         learned, lr=lesson.rate, betas=(0.9, 0.98), weight_decay=1e-2, fused=device.type == "cuda"
     )
     average = Average(student)
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(team.seed(seed))
     batch, absent = min(BATCH, len(pool)), ABSENT if lesson.faces else 0.0
     one = pool.sample(1)
     student.rope(one.target.shape[2] + 1, *one.target.shape[3:])
     loss = compiled(student.loss, device)
-    pace = Pace(lesson.stage, device, batch * flops(student, one, generator))
+    pace = Pace(lesson.stage, device, team.size * batch * flops(student, one, generator))
     for step in pace.steps(budget):
         if step % RENEWED == RENEWED - 1:
             pool.renew()
         clips = pool.sample(batch)
         for group in optimiser.param_groups:
-            group["lr"] = lesson.rate * budget.rate(step)
+            group["lr"] = lesson.rate * team.haste * budget.rate(step)
         optimiser.zero_grad(set_to_none=True)
         value = loss(clips, ask(clips, generator, absent))
         torch.autograd.backward(value)
+        team.average(learned)
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimiser.step()
         average.update()
         pace.add(value)
-        if pace.due():
+        if team.leads and pace.due():
             yield judged(judge, average.module, pace.report())
             pace.resume()
     last = pace.report()
     student.load_state_dict(average.module.state_dict())
     student.requires_grad_(requires_grad=False)
-    yield judged(judge, student, last)
+    if team.leads:
+        yield judged(judge, student, last)
 
 
 def compiled(loss: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:

@@ -41,12 +41,8 @@ class Workshop:
 
     @classmethod
     def open(cls, folder: Path, source: Path | None, device: torch.device, seed: int) -> Workshop:
-        """Go on from the weights in `source`, as far as there are any, and write to `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Go on from the weights in `source`, as far as there are any, and write to `folder`, which is laid out."""
         begin = source or PUPPET
-        for name in (f"{NAME}.json", TOKENIZER):
-            if not (folder / name).exists() or begin.resolve() != folder.resolve():
-                shutil.copyfile(begin / name, folder / name)
         card = begin / "card.json"
         said = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else []
         return cls(folder, _networks(begin, read_sizes(folder / f"{NAME}.json"), device, seed), said)
@@ -70,6 +66,15 @@ class Workshop:
         """Add a stage to the card."""
         self.card.append({"stage": stage, "date": datetime.now(UTC).date().isoformat(), **facts})
         write_atomically(self.folder / "card.json", (json.dumps(self.card, indent=1) + "\n").encode())
+
+
+def lay_out(folder: Path, source: Path | None) -> None:
+    """Make `folder`, with the sizes and the tokenizer of the model that is gone on from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    begin = source or PUPPET
+    for name in (f"{NAME}.json", TOKENIZER):
+        if not (folder / name).exists() or begin.resolve() != folder.resolve():
+            shutil.copyfile(begin / name, folder / name)
 
 
 def _networks(folder: Path, sizes: Sizes, device: torch.device, seed: int) -> Networks:
