@@ -188,7 +188,8 @@ def _bare(strip: timeline.Strip) -> None:
     for name, value in plain.items():
         if hasattr(strip, name):
             setattr(strip, name, value)
-    strip.modifiers.clear()
+    for modifier in strip.modifiers:  # to remove them without a window ends the process of 5.0
+        modifier.mute = True
     way, crop = strip.transform, strip.crop
     way.offset_x = way.offset_y = way.rotation = 0.0
     way.scale_x = way.scale_y = 1.0

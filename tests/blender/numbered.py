@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,20 @@ def operate(scene: bpy.types.Scene, strip: timeline.Strip, name: str, **settings
     for other in timeline.strips_all(scene.sequence_editor):
         other.select = other == strip
     scene.sequence_editor.active_strip = strip
-    if hasattr(bpy.context.workspace, "sequencer_scene"):  # since 5.0 it need not be the window's scene
-        bpy.context.workspace.sequencer_scene = scene
-    with bpy.context.temp_override(scene=scene):
+    with edited(scene), bpy.context.temp_override(scene=scene):
         assert getattr(bpy.ops.sequencer, name)(**settings) == {"FINISHED"}
+
+
+@contextlib.contextmanager
+def edited(scene: bpy.types.Scene) -> Iterator[None]:
+    """Let `scene` be the one that is edited, which since 5.0 need not be the window's."""
+    workspace = bpy.context.workspace
+    if not hasattr(workspace, "sequencer_scene"):
+        yield
+        return
+    workspace.sequencer_scene = scene
+    yield
+    workspace.sequencer_scene = None  # a scene that is gone would end the process later
 
 
 # --- the table, and what changes it --------------------------------------------------------------

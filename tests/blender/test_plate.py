@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 import pytest
 from footage import light, new_effect, new_sound, noise, read_numbers, read_png, write_exr, write_png
+from numbered import edited
 
 from wan_animate_blender import footage, plate, timeline
 from wan_animate_blender.wire import BadInput, Encoding, FrameRow, RasterKind
@@ -128,7 +129,8 @@ def test_the_source_raster_undoes_all_that_the_edit_does_to_the_picture(edit: An
     way.scale_x, way.offset_y, way.rotation = 0.4, 20, 0.3
     way.keyframe_insert("offset_x", frame=10)
     strip.crop.min_x, strip.use_flip_x, strip.color_saturation, strip.blend_alpha = 5, True, 0.0, 0.5
-    strip.modifiers.new(name="dark", type="BRIGHT_CONTRAST").bright = -50
+    with edited(edit):
+        strip.modifiers.new(name="dark", type="BRIGHT_CONTRAST").bright = -50
     strip.mute = edit.sequence_editor.channels[1].mute = True
     assert same(written(edit, strip, tmp_path / "out", RasterKind.SOURCE), [noise(i) for i in range(3)])
 
@@ -298,7 +300,8 @@ def test_a_picture_with_alpha_is_exported_over_black(edit: Any, film: Film, tmp_
 
 def test_modifiers_are_seen_on_the_canvas_and_left_out_of_the_source(edit: Any, film: Film, tmp_path: Path) -> None:
     strip = film(paint=lambda _: np.full((48, 80, 3), 100, np.uint8), frames=1)
-    strip.modifiers.new(name="dark", type="BRIGHT_CONTRAST").bright = -20
+    with edited(edit):
+        strip.modifiers.new(name="dark", type="BRIGHT_CONTRAST").bright = -20
     strip.color_saturation = 0.5
     (canvas,), (source,) = (written(edit, strip, tmp_path / kind, kind) for kind in ("canvas", "source"))
     assert (source == 100).all()

@@ -77,7 +77,7 @@ class FrameRow(Message):
     timeline: float
     """Frame of the edit."""
     source: float
-    """Frame of the footage, 0 is its first."""
+    """Frame of the footage that is seen, 0 is its first; with a fraction only where the picture lies between two."""
     rig: float
     """Frame of the rig's scene at which it is evaluated."""
 
