@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,11 @@ from footage import noise, write_png
 from mathutils import Matrix, Vector
 from tracked import FRAMES, MODELS, own_places, shoot, solve, solved, track, write_exr
 
-import wan_animate_blender
 from wan_animate_blender import clip, export, lens, plate, pose, timeline, wire
 from wan_animate_blender.wire import BadInput, MapUse, RasterKind
 
 WIDE, TALL = (320, 180), (180, 321)
 """Pixels. Blender's solver cuts the height over the pixel aspect to a whole number: 321 / 1.5 is one."""
-
-
-@pytest.fixture
-def addon() -> Iterator[None]:
-    wan_animate_blender.register()
-    yield
-    wan_animate_blender.unregister()
 
 
 @pytest.fixture
@@ -102,6 +94,19 @@ def test_the_button_takes_camera_lens_and_first_frame(
     assert ours.lens == "CLIP"
     person = ours.person
     assert (person.rig_time, person.use_rig_start, person.rig_start) == ("source", True, 101)
+
+
+def test_the_button_can_be_undone(edit: bpy.types.Scene, addon: None, tmp_path: Path) -> None:
+    """Called from Python an operator leaves no step of its own, so the test makes those that a click would make."""
+    files = shoot(tmp_path / "plate")
+    show(edit, files).wan_animate.lens_clip = tracked(files)
+    bpy.ops.ed.undo_push(message="before")
+    bpy.ops.wan_animate.camera_from_clip()
+    assert "UNDO" in bpy.types.WAN_ANIMATE_OT_camera_from_clip.bl_options
+    bpy.ops.ed.undo_push(message="Camera from Clip")
+    bpy.ops.ed.undo()
+    ours = bpy.context.scene.sequence_editor.active_strip.wan_animate
+    assert (ours.camera, ours.lens, len(bpy.data.cameras)) == (None, "NONE", 0)
 
 
 def test_a_clip_that_begins_later_than_the_strip_keeps_its_place(edit: bpy.types.Scene, tmp_path: Path) -> None:
