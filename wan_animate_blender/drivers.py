@@ -1,8 +1,9 @@
 """Drivers that Blender did not evaluate, and whether this Blender runs scripts. Knows no strips and no exports.
 
 What was measured in 4.2, 4.5 and 5.2 alike: where scripts are blocked, a driver whose expression needs them gives 0,
-its `is_valid` becomes false and `bpy.app.autoexec_fail` true, each when it is evaluated for the first time. Simple
-expressions, and others of numbers alone such as `sum([frame, 1])`, are evaluated all the same.
+its `is_valid` becomes false and `bpy.app.autoexec_fail` true, each when it is evaluated for the first time; when only
+a render evaluates it, the latter alone. Simple expressions, and others of numbers alone such as `sum([frame, 1])`, are
+evaluated all the same.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Owned = tuple[bpy.types.ID, bpy.types.FCurve]
 def check(things: Iterable[bpy.types.Object]) -> None:
     """Raise `BadInput` naming the first driver of `things` that is not evaluated. They must have been, before."""
     for owner, curve in _drivers(things):
-        if not curve.driver.is_valid:
+        if not curve.driver.is_valid or (bpy.app.autoexec_fail and _needs_scripts(curve.driver)):
             raise BadInput(_sentence(owner, curve))
 
 

@@ -106,6 +106,16 @@ def test_whatever_the_pose_depends_on_is_looked_at(
     assert main(["export", "--strip", "plate"]) == wire.ExitCode.DONE
 
 
+def test_what_only_a_render_evaluates_is_looked_at_after_it(plate: Any, tmp_path: Path, capsys: Any) -> None:
+    shape_key(plate)
+    bpy.data.objects["head"].hide_viewport = True
+    plate.wan_animate.person.face = "rig"
+    opened(tmp_path, scripts=False)
+    assert main(["export", "--strip", "plate"]) == wire.ExitCode.BAD_INPUT
+    assert "the driver of 'Key'" in capsys.readouterr().err
+    assert not list((tmp_path / "wan_animate").rglob("e*"))
+
+
 @pytest.mark.parametrize("expression", ["frame * 0.01", "sum([0.1, 0.2])"])
 def test_drivers_that_need_no_scripts_run_where_they_are_blocked(plate: Any, expression: str, tmp_path: Path) -> None:
     drive(plate.wan_animate.person.rig, "delta_location", expression, 1)
