@@ -160,7 +160,9 @@ class _Stage(NamedTuple):
 
     def clean(self, view: render.View) -> Tensor:
         """The scene without any person, and so without a shadow."""
-        things = view._replace(solids=view.solids[:, -scene.THINGS :], paints=view.paints[:, -scene.THINGS :])
+        solids = view.solids.clone()
+        solids[:, : -scene.THINGS, visibility.RADIUS] = 0
+        things = view._replace(solids=solids)
         bare = self.lamp._replace(shadows=0 * self.lamp.shadows + 1e-3)
         return _drawn(_in_scene, self.spec, things, bare)[0]
 
@@ -270,8 +272,7 @@ def _drawn(what: _Pass, spec: Spec, view: render.View, *others: Any) -> list[Ten
     for start in range(0, total, most):
         window, *rest = (_share(each, slice(start, start + most)) for each in (view, *others))
         found = visibility.first(window.solids, window.corner, window.step, spec.height * SAMPLES, spec.width * SAMPLES)
-        for tensor, dimensions in ((found, (1, 2)), (window.solids, 1), (window.paints, 1)):
-            torch._dynamo.maybe_mark_dynamic(tensor, dimensions)
+        torch._dynamo.maybe_mark_dynamic(found, (0, 1, 2))
         parts.append(run(found, window, *rest))
     whole = (torch.cat(part) for part in zip(*parts, strict=True))
     return [pictures.reshape(-1, spec.frames, *pictures.shape[1:]) for pictures in whole]

@@ -18,6 +18,9 @@ NEVER = 1e6
 NONE = 255
 """The number of no solid."""
 
+RADIUS = slice(13, 15)
+"""The numbers of a row that are the radius and its growth: both 0 make a solid that is never met."""
+
 _CLOSEST = 0.05
 """Metres from the camera: what is nearer is not seen."""
 
