@@ -4,7 +4,7 @@ from importlib import import_module
 
 ROOMS = (
     "preferences", "proportions", "person", "properties", "desk", "operators", "people",
-    "casting", "panels", "bones", "fitting", "overlay", "commands",
+    "casting", "panels", "masking", "bones", "fitting", "overlay", "commands",
 )  # fmt: skip
 """What Blender has to know of, in the order in which it may."""
 

@@ -19,8 +19,11 @@ import bpy
 import numpy as np
 
 from . import armature, base, character, clip, drivers, face, footage, linked, matte, plate, pose, timeline, wire
+from .edges import Edges
 from .face import Engine
+from .layers import Layers
 from .lens import Lens
+from .matte import PLAIN
 from .retarget import Retarget
 from .rigs import Fit, Spot
 from .wire import BadInput, FaceSource, FrameRow, Mode, RasterKind
@@ -73,6 +76,12 @@ class Request:
     """What bent the plate; None is nothing."""
     character: bpy.types.Image | None
     matte: matte.Matte | None = None
+    edges: Edges = PLAIN
+    """What is done to the matte's edge."""
+    region: matte.Matte | None = None
+    """Where new pixels may appear; None is around matte and body, as the server finds it."""
+    clean_plate: timeline.Strip | None = None
+    """What is behind the person."""
     face: FaceSource = FaceSource.RIG
     face_engine: Engine = Engine.CYCLES
     face_strip: timeline.Strip | None = None
@@ -107,6 +116,8 @@ def problems(request: Request) -> dict[str, str]:
         "lens": _lens,
         "rig": _check_rig,
         "matte": _check_matte,
+        "region": lambda r: _layers(r).check_region(_place(r), r.strip),
+        "clean plate": lambda r: _layers(r).check_clean_plate(_place(r), r.strip),
         "face": _check_face,
         "character": lambda r: character.check(r.character),
         "people": _base,
@@ -166,7 +177,7 @@ def _check_matte(request: Request) -> None:
         )
     plate.check(request.strip)
     pose.check(view(request))
-    matte.check(request.matte, _place(request), request.strip)
+    _layers(request).check_matte(_place(request), request.strip, request.front)
 
 
 def _check_face(request: Request) -> None:
@@ -244,8 +255,7 @@ def around(request: Request) -> list[timeline.Strip]:
 
 def _handles(request: Request) -> tuple[int, int]:
     room = [footage.handles(around(request), request.strip)]
-    if request.mode is Mode.REPLACE and request.matte:
-        room.append(matte.handles(request.matte, request.scene, request.strip) or room[0])
+    room += _layers(request).handles(request.scene, request.strip)
     if request.face is FaceSource.DRIVING and request.face_strip:
         room.append(matte.handles(matte.FromStrip(request.face_strip), request.scene, request.strip) or room[0])
     if behind := _base(request):
@@ -253,6 +263,12 @@ def _handles(request: Request) -> tuple[int, int]:
         room.append((first - behind.first, behind.end - end))
     before, after = (max(min(request.handles, *side), 0) for side in zip(*room, strict=True))
     return before, after
+
+
+def _layers(request: Request) -> Layers:
+    if request.mode is not Mode.REPLACE:
+        return Layers()
+    return Layers(request.matte, request.edges, request.region, request.clean_plate)
 
 
 def _place(request: Request) -> matte.Place:
@@ -296,7 +312,7 @@ def export(request: Request) -> Generator[Progress, None, Path]:
 def _fill(request: Request, folder: Path) -> Iterator[Progress]:
     rows, cut_in, cut_out = frame_table(request)
     place, behind = _place(request), _base(request)
-    kinds = 2 + (request.mode is Mode.REPLACE) + request.face.is_pictures
+    kinds = 2 + len(_layers(request).write(place, rows, folder)) + request.face.is_pictures
     for done, what in enumerate(_write_frames(request, place, behind, rows, folder), start=1):
         yield Progress(done, kinds * len(rows), what)
     drivers.check(_posed(place.view))  # renders evaluate things that no window shows, and so nobody has checked
@@ -341,9 +357,9 @@ def _write_frames(
     )  # fmt: skip
     for _ in pictures:
         yield "plate"
-    if request.mode is Mode.REPLACE and request.matte:
-        for _ in matte.write(request.matte, place, rows, folder / "matte"):
-            yield "matte"
+    for what, layer in _layers(request).write(place, rows, folder).items():
+        for _ in layer:
+            yield what
     for _ in _faces(request, seen, boxes, rows, folder / "face"):
         yield "face"
 

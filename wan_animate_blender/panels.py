@@ -20,6 +20,8 @@ LETTER_PIXELS = 7
 
 FACE_FIELDS = {"rig": "face_engine", "driving": "face_strip", "still": "face_still"}
 """What has to be chosen for each source of the expression."""
+MATTE_FIELDS = {"COLLECTION": "matte_collection", "MASK": "matte_mask", "STRIP": "matte_strip"}
+"""The same for the matte."""
 
 
 class _InSidebar:
@@ -131,7 +133,7 @@ def _fields(layout: bpy.types.UILayout, context: bpy.types.Context, ours: WanAni
     complain("people")
     if ours.person:
         _person(layout, ours.mode, ours.person, complain)
-    for about in ("shot", "folder", "settings"):
+    for about in ("region", "clean plate", "shot", "folder", "settings"):
         complain(about)
 
 
@@ -144,8 +146,8 @@ def _person(
     complain("character")
     if mode == "replace":
         layout.prop(person, "matte")
-        if person.matte != "RIG":
-            layout.prop(person, f"matte_{person.matte.lower()}")
+        if source := MATTE_FIELDS.get(person.matte):
+            layout.prop(person, source)
         complain("matte")
     layout.prop(person, "face")
     if source := FACE_FIELDS.get(person.face):

@@ -16,7 +16,7 @@ def _is_armature(_: bpy.types.PropertyGroup, thing: bpy.types.Object) -> bool:
     return thing.type == "ARMATURE"
 
 
-def _strips(_: bpy.types.PropertyGroup, context: bpy.types.Context, text: str) -> list[str]:
+def strip_names(_: bpy.types.PropertyGroup, context: bpy.types.Context, text: str) -> list[str]:
     """Names for a search field."""
     editor = timeline.sequencer_scene(context).sequence_editor
     names = [strip.name for strip in timeline.strips_all(editor)] if editor else []
@@ -73,7 +73,8 @@ class WanAnimatePerson(bpy.types.PropertyGroup):
             ("RIG", "Rig", "Render the meshes that follow the rig"),
             ("COLLECTION", "Collection", "Render the meshes of a collection"),
             ("MASK", "Mask", "Use a mask that was drawn in the clip or image editor"),
-            ("STRIP", "Strip", "Use the brightness of another strip: white is the person"),
+            ("STRIP", "Strip", "Use the brightness or opacity of another strip, mask strips included"),
+            ("ALPHA", "Own Alpha", "The person is where the plate itself is opaque"),
         ),
     )
     matte_collection: PointerProperty(
@@ -83,7 +84,72 @@ class WanAnimatePerson(bpy.types.PropertyGroup):
         type=bpy.types.Mask, name="Mask", description="Mask that covers the person to be replaced"
     )
     matte_strip: StringProperty(
-        name="Strip", description="Strip of the same scene that is white where the person is", search=_strips
+        name="Strip",
+        description="Strip of the same scene that is white or opaque where the person is",
+        search=strip_names,
+    )
+    matte_channel: EnumProperty(
+        name="Channel",
+        description="What of the strip is the matte",
+        items=(("luma", "Brightness", "White is the person"), ("alpha", "Alpha", "The person is opaque")),
+    )
+    matte_grow: FloatProperty(
+        name="Grow",
+        description="Pixels of the plate by which the matte's edge moves outwards. Below 0: inwards",
+        soft_min=-32.0,
+        soft_max=32.0,
+        min=-512.0,
+        max=512.0,
+    )
+    matte_feather: FloatProperty(
+        name="Feather",
+        description="Pixels of the plate over which a hard edge of the matte then falls, half on either side of it",
+        min=0.0,
+        soft_max=32.0,
+        max=512.0,
+    )
+    motion_blur: BoolProperty(
+        name="Motion Blur",
+        description="Soften the rendered matte by what moves while the shutter of the 3D scene is open",
+    )
+    region: EnumProperty(
+        name="Region",
+        description="Where new pixels may appear: it has to hold the person to be replaced and the whole character",
+        items=(
+            ("AUTO", "Automatic", "Around the matte and the body that the rig's pose tells of"),
+            ("MASK", "Mask", "A mask that was drawn"),
+            ("STRIP", "Strip", "The brightness of another strip"),
+        ),
+    )
+    region_mask: PointerProperty(
+        type=bpy.types.Mask, name="Mask", description="Mask that covers all that may become new"
+    )
+    region_strip: StringProperty(
+        name="Strip",
+        description="Strip of the same scene that is white where pixels may become new",
+        search=strip_names,
+    )
+    region_grow: FloatProperty(
+        name="Grow",
+        description=(
+            "Pixels of the plate by which the region reaches beyond matte and body: more for tall hats and wide coats. "
+            "-1: a fortieth of the plate's short side"
+        ),
+        default=-1.0,
+        min=-1.0,
+        soft_max=128.0,
+        max=4096.0,
+    )
+    region_feather: FloatProperty(
+        name="Feather",
+        description=(
+            "Pixels of the plate over which the character fades into it at the region's edge. "
+            "-1: a fortieth of the plate's short side"
+        ),
+        default=-1.0,
+        min=-1.0,
+        soft_max=128.0,
+        max=4096.0,
     )
     face: EnumProperty(
         name="Expression",
@@ -107,7 +173,7 @@ class WanAnimatePerson(bpy.types.PropertyGroup):
     face_strip: StringProperty(
         name="Performance",
         description="Strip of the same scene that shows the face; its transform frames it in the middle of the canvas",
-        search=_strips,
+        search=strip_names,
     )
     face_still: PointerProperty(
         type=bpy.types.Image, name="Expression", description="Picture of a face, whose middle square is used"

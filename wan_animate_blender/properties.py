@@ -13,7 +13,7 @@ from bpy.props import (
 )
 
 from . import timeline, wire
-from .person import HIDDEN, WanAnimatePerson
+from .person import HIDDEN, WanAnimatePerson, strip_names
 
 STANDARD = wire.Settings()
 
@@ -91,6 +91,11 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
             ("undistort", "Undistort", "Straight pictures of the plate"),
             ("distort", "Distort", "Bent pictures of straight renders"),
         ),
+    )
+    clean_plate: StringProperty(
+        name="Clean Plate",
+        description="Strip of the same scene that shows the plate without the people. Empty: there is none",
+        search=strip_names,
     )
 
     model: StringProperty(name="Model", description="Model that the server renders with", default=STANDARD.model)

@@ -10,9 +10,10 @@ from pathlib import Path
 import bpy
 
 from . import clip, export, face, identity, matte, timeline
+from .edges import Edges
 from .person import WanAnimatePerson
 from .properties import WanAnimateStrip
-from .wire import BadInput, FaceSource, MapUse, Mode, RasterKind
+from .wire import BadInput, FaceSource, MapUse, Mode, RasterKind, Settings
 
 
 def prepare(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> list[export.Request]:
@@ -87,12 +88,15 @@ def _request(
         camera=ours.camera,
         lens=lens_of(ours),
         character=person.character,
-        matte=_matte(scene, person),
+        matte=_matte(scene, strip, person),
+        edges=Edges(person.matte_grow, person.matte_feather),
+        region=_region(scene, person),
+        clean_plate=_clean_plate(scene, ours.clean_plate),
         face=FaceSource(person.face),
         face_engine=face.Engine(person.face_engine),
         face_strip=_strip(scene, person.face_strip),
         face_still=person.face_still,
-        settings=ours.settings(),
+        settings=_settings(ours, person),
     )
 
 
@@ -145,15 +149,42 @@ def _strip(scene: bpy.types.Scene, name: str) -> timeline.Strip | None:
     return next(iter(timeline.path(scene.sequence_editor, name)[-1:]), None)
 
 
-def _matte(scene: bpy.types.Scene, person: WanAnimatePerson) -> matte.Matte | None:
+def _matte(scene: bpy.types.Scene, strip: timeline.Strip, person: WanAnimatePerson) -> matte.Matte | None:
     """None while the thing that the matte is to come from is not chosen."""
     match person.matte:
         case "RIG":
-            return matte.FromRig()
+            return matte.FromRig(person.motion_blur)
         case "COLLECTION" if person.matte_collection:
-            return matte.FromCollection(person.matte_collection)
+            return matte.FromCollection(person.matte_collection, person.motion_blur)
         case "MASK" if person.matte_mask:
             return matte.FromMask(person.matte_mask)
         case "STRIP" if found := _strip(scene, person.matte_strip):
-            return matte.FromStrip(found)
+            return matte.FromStrip(found, matte.Channel(person.matte_channel))
+        case "ALPHA":
+            return matte.FromStrip(strip, matte.Channel.ALPHA)
     return None
+
+
+def _region(scene: bpy.types.Scene, person: WanAnimatePerson) -> matte.Matte | None:
+    """None is automatic. Raises `BadInput` while the thing that the region is to come from is not chosen."""
+    match person.region:
+        case "AUTO":
+            return None
+        case "MASK" if person.region_mask:
+            return matte.FromMask(person.region_mask)
+        case "STRIP" if found := _strip(scene, person.region_strip):
+            return matte.FromStrip(found)
+    raise BadInput(f"no {person.region.lower()} is chosen as region; choose one, or the region 'Automatic'")
+
+
+def _clean_plate(scene: bpy.types.Scene, name: str) -> timeline.Strip | None:
+    """Raises `BadInput` when there is no strip of this name any more."""
+    found = _strip(scene, name)
+    if name and not found:
+        raise BadInput(f"the clean plate {name!r} is no strip of the scene {scene.name!r}; choose another, or none")
+    return found
+
+
+def _settings(ours: WanAnimateStrip, person: WanAnimatePerson) -> Settings:
+    grow, feather = (None if pixels < 0 else pixels for pixels in (person.region_grow, person.region_feather))
+    return replace(ours.settings(), region_grow=grow, region_feather=feather)

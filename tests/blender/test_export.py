@@ -13,9 +13,14 @@ import numpy as np
 import pytest
 from footage import new_sound, noise, read_png, write_png
 
-from wan_animate_blender import matte, timeline, wire
+from wan_animate_blender import character, matte, timeline, wire
+from wan_animate_blender.edges import Edges
 from wan_animate_blender.export import Progress, Request, RigTime, check, export, frame_table
 from wan_animate_blender.wire import BadInput, FaceSource, Mode, RasterKind
+
+
+def load(file: Path) -> bpy.types.Image:
+    return bpy.data.images.load(str(file))
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def request_(
     disc = film("disc", lambda i: np.full((48, 80, 3), 10 * i, np.uint8), frames=16, first=10, channel=2)
     return Request(
         scene=edit, strip=strip, root=tmp_path / "shots", name="SH010", uid="strip-1", handles=2, rig=metarig,
-        character=write_png(tmp_path / "hero.png", noise(1, 60, 80)), matte=matte.FromStrip(disc),
+        character=load(write_png(tmp_path / "hero.png", noise(1, 60, 80))), matte=matte.FromStrip(disc),
         face=FaceSource.PLATE, settings=wire.Settings(steps=4),
     )  # fmt: skip
 
@@ -60,7 +65,7 @@ def test_an_export_is_a_complete_shot_folder(request_: Request) -> None:
         assert np.array_equal(read_png(folder / name), noise(i + 2))
     for i, name in enumerate(shot.sequence("matte")):
         assert (read_png(folder / name) == 10 * (i + 2)).all()
-    assert (folder / shot.character).read_bytes() == request_.character.read_bytes()
+    assert (folder / shot.character).read_bytes() == character.path(request_.character).read_bytes()
     pose = np.load(folder / wire.POSE_FILE)
     assert pose["keypoints"].shape == (10, 133, 3)
     assert pose["face_box"].shape == (10, 4)
@@ -105,6 +110,53 @@ def test_the_frame_rate_stays_an_exact_fraction(request_: Request) -> None:
     request_.scene.render.fps, request_.scene.render.fps_base = 24, 1.001
     _, folder = finish(request_)
     assert wire.Shot.loads((folder / wire.SHOT_FILE).read_bytes()).fps == Fraction(24000, 1001)
+
+
+# --- what lies upon the plate ---------------------------------------------------------------------
+
+
+def test_an_artists_region_and_a_clean_plate_are_exported_for_the_same_frames(
+    request_: Request, film: Callable[..., Any]
+) -> None:
+    wide = film("wide", lambda i: np.full((48, 80, 3), 5 * i, np.uint8), frames=15, first=11, channel=3)
+    empty = film("empty", lambda i: noise(i + 50), frames=16, first=10, channel=4)
+    request = replace(request_, handles=5, region=matte.FromStrip(wide), clean_plate=empty)
+    steps, folder = finish(request)
+    shot = wire.Shot.loads((folder / wire.SHOT_FILE).read_bytes())
+    assert [row.source for row in shot.frames] == list(range(1, 15))  # the region begins a frame later
+    assert [step.done for step in steps] == list(range(1, 5 * 14 + 1))
+    assert steps[-1].total == 5 * 14
+    for i, name in enumerate(shot.sequence("region")):
+        assert (read_png(folder / name) == 5 * i).all()
+    for i, name in enumerate(shot.sequence("cleanplate")):
+        assert np.array_equal(read_png(folder / name), noise(i + 51))
+
+
+def test_edges_change_the_matte_and_not_the_region(request_: Request, film: Callable[..., Any]) -> None:
+    spot = np.zeros((48, 80, 3), np.uint8)
+    spot[20:30, 30:50] = 255
+    both = matte.FromStrip(film("spot", lambda _: spot, frames=16, first=10, channel=3))
+    request = replace(request_, matte=both, region=both, edges=Edges(grow=3.0), handles=0)
+    folder = finish(request)[1]
+    shot = wire.Shot.loads((folder / wire.SHOT_FILE).read_bytes())
+    assert np.array_equal(read_png(folder / shot.sequence("region")[0]), spot)
+    assert (read_png(folder / shot.sequence("matte")[0])[25, 27:53] == 255).all()
+
+
+def test_animating_needs_neither_matte_nor_region_nor_clean_plate(request_: Request, film: Callable[..., Any]) -> None:
+    short = film("short", frames=2, first=14, channel=3)
+    request = replace(request_, mode=Mode.ANIMATE, region=matte.FromStrip(short), clean_plate=short, handles=0)
+    assert check(request) == []
+    folder = finish(request)[1]
+    assert not [each for each in ("matte", "region", "cleanplate") if (folder / each).exists()]
+
+
+def test_a_region_or_clean_plate_that_does_not_fit_is_said(request_: Request, film: Callable[..., Any]) -> None:
+    short = film("short", frames=2, first=14, channel=3)
+    (sentence,) = check(replace(request_, region=matte.FromStrip(short)))
+    assert "the region 'short' covers frames 14 to 15 and the plate 'plate' 14 to 19; let the region cover" in sentence
+    (sentence,) = check(replace(request_, clean_plate=short))
+    assert "the clean plate 'short' covers frames 14 to 15" in sentence
 
 
 # --- what is left behind --------------------------------------------------------------------------
@@ -216,15 +268,14 @@ def test_a_missing_matte_is_refused_where_a_person_is_replaced(request_: Request
 
 
 def test_a_character_that_is_not_there_is_refused(request_: Request, tmp_path: Path) -> None:
-    request = replace(request_, character=tmp_path / "nobody.png")
-    assert (
-        refusal(request) == f"the character picture {request.character} is not there; choose a picture of the character"
-    )
+    file = tmp_path / "hero.png"
+    file.unlink()
+    assert refusal(request_) == f"the character picture {file} is not there; choose a picture of the character"
 
 
 def test_a_character_that_is_no_picture_is_refused(request_: Request, tmp_path: Path) -> None:
     (tmp_path / "hero.txt").write_text("a tall woman in a red coat")
-    sentence = refusal(replace(request_, character=tmp_path / "hero.txt"))
+    sentence = refusal(replace(request_, character=load(tmp_path / "hero.txt")))
     assert sentence.startswith("the character hero.txt is no picture")
 
 
@@ -232,8 +283,8 @@ def test_a_character_that_is_no_picture_is_refused(request_: Request, tmp_path: 
 def test_a_character_picture_with_other_contents_or_cut_off_is_refused(
     request_: Request, tmp_path: Path, broken: bytes
 ) -> None:
-    (tmp_path / "hero2.png").write_bytes(broken or request_.character.read_bytes()[:3000])
-    sentence = refusal(replace(request_, character=tmp_path / "hero2.png"))
+    (tmp_path / "hero2.png").write_bytes(broken or (tmp_path / "hero.png").read_bytes()[:3000])
+    sentence = refusal(replace(request_, character=load(tmp_path / "hero2.png")))
     assert sentence == "the character picture hero2.png cannot be read; save it again as PNG or choose another file"
 
 
@@ -248,5 +299,5 @@ def test_a_folder_that_cannot_be_written_is_refused(request_: Request, tmp_path:
 
 
 def test_all_that_is_wrong_is_said_at_once_and_each_once(request_: Request) -> None:
-    sentences = check(replace(request_, rig=None, name="", character=Path("nowhere.png")))
+    sentences = check(replace(request_, rig=None, name="", character=None))
     assert len(sentences) == len(set(sentences)) == 3
