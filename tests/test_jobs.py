@@ -84,6 +84,58 @@ def test_cancelling_an_unknown_job_answers_none(jobs: Jobs) -> None:
     assert jobs.cancel("nobody") is None
 
 
+@pytest.mark.parametrize("end", [JobState.FAILED, JobState.CANCELLED])
+def test_a_job_that_is_tried_again_waits_behind_all_others_as_if_new(jobs: Jobs, shot: Shot, end: JobState) -> None:
+    jobs.add("a", shot)
+    jobs.claim("worker")
+    jobs.report("a", "worker", Progress(stage="denoising", progress=0.5, frames=5, seconds_left=9.0))
+    jobs.finish("a", "worker", end, "the disk is full")
+    jobs.add("b", shot)
+    assert jobs.retry("a")
+    again = jobs.get("a")
+    assert again and (again.state, again.message, again.progress) == (JobState.QUEUED, "", 0.0)
+    assert (again.stage, again.seconds_left) == ("", None)
+    jobs.add("c", shot)
+    assert [job and job.id for job in (jobs.claim("worker") for _ in range(3))] == ["b", "a", "c"]
+
+
+def test_only_a_job_that_failed_or_was_cancelled_is_tried_again(jobs: Jobs, shot: Shot) -> None:
+    for job in ("a", "b", "c"):
+        jobs.add(job, shot)
+    jobs.claim("worker")
+    jobs.claim("other")
+    jobs.finish("b", "other", JobState.DONE)
+    assert not any(map(jobs.retry, ("a", "b", "c", "nobody")))
+    assert [state(jobs, job) for job in ("a", "b", "c")] == [JobState.RUNNING, JobState.DONE, JobState.QUEUED]
+
+
+def test_a_job_that_is_tried_again_may_cost_as_many_workers_as_a_new_one(jobs: Jobs, shot: Shot) -> None:
+    jobs.add("a", shot)
+    for attempt in (DEATHS, DEATHS):
+        for _ in range(attempt):
+            assert state(jobs, "a") is JobState.QUEUED
+            jobs.claim("worker")
+            jobs.bury("worker")
+        assert state(jobs, "a") is JobState.FAILED
+        jobs.retry("a")
+
+
+def test_only_a_job_that_has_ended_is_removed(jobs: Jobs, shot: Shot) -> None:
+    for job in ("a", "b"):
+        jobs.add(job, shot)
+    jobs.cancel("a")
+    assert [jobs.remove(job) for job in ("a", "b", "nobody")] == [True, False, False]
+    assert [job.id for job in jobs.all()] == ["b"]
+
+
+def test_the_newest_jobs_are_the_last_that_came(jobs: Jobs, shot: Shot) -> None:
+    for job in ("b", "a", "c"):
+        jobs.add(job, shot)
+    assert [[job.id for job in jobs.all(newest)] for newest in (0, 2, 9, None)] == [
+        [], ["a", "c"], ["b", "a", "c"], ["b", "a", "c"]
+    ]  # fmt: skip
+
+
 def test_progress_is_what_others_read(jobs: Jobs, shot: Shot) -> None:
     jobs.add("a", shot)
     jobs.claim("worker")

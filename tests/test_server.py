@@ -58,6 +58,7 @@ def test_health_tells_a_wrong_token_from_none(server: Running) -> None:
 CALLS = [
     ("GET", "/v1/jobs"), ("POST", "/v1/jobs"), ("GET", "/v1/jobs/a"), ("DELETE", "/v1/jobs/a"),
     ("GET", "/v1/jobs/a/events"), ("GET", "/v1/jobs/a/take"), ("GET", "/v1/jobs/a/preview"),
+    ("POST", "/v1/jobs/a/retry"), ("POST", "/v1/jobs/a/remove"),
     ("GET", "/v1/jobs/a/frames/comp/1001.png"), ("PUT", "/v1/blobs/" + "0" * 64),
 ]  # fmt: skip
 
@@ -243,6 +244,39 @@ def test_a_cancelled_job_stops_in_the_middle_and_one_that_waits_never_starts(ser
     assert time.monotonic() - started < 5
     assert server.take(running.id).state is TakeState.PARTIAL
     assert server.job(waiting.id).step == 0
+
+
+def test_a_cancelled_job_that_is_tried_again_goes_on_after_its_last_segment(server: Running, make_shot: Make) -> None:
+    job = server.submit(make_shot(settings=replace(QUICK, seed=4711, steps=40)))
+    server.wait(job.id, lambda now: now.frames > 0)
+    refusal(server.call("POST", f"/v1/jobs/{job.id}/retry"), 409, "not-over")
+    refusal(server.call("POST", f"/v1/jobs/{job.id}/remove"), 409, "not-over")
+    server.call("DELETE", f"/v1/jobs/{job.id}")
+    assert server.finished(job.id).state is JobState.CANCELLED
+    again = server.call("POST", f"/v1/jobs/{job.id}/retry")
+    assert (again.status_code, Job.loads(again.content).state) == (202, JobState.QUEUED)
+    assert server.finished(job.id).state is JobState.DONE
+    take = server.take(job.id)
+    assert take.state is TakeState.COMPLETE
+    assert "resuming" in take.seconds, "what was finished is not computed again"
+
+
+def test_a_job_that_is_removed_leaves_no_folder_and_its_segments(server: Running, make_shot: Make) -> None:
+    job = server.submit(make_shot())
+    assert server.finished(job.id).state is JobState.DONE
+    segments = sorted((server.data / "segments").iterdir())
+    assert server.call("POST", f"/v1/jobs/{job.id}/remove").status_code == 204
+    refusal(server.call("GET", f"/v1/jobs/{job.id}"), 404, "not-found")
+    assert not (server.data / "jobs" / job.id).exists()
+    assert sorted((server.data / "segments").iterdir()) == segments
+
+
+def test_the_list_of_jobs_can_be_asked_for_its_end(server: Running, make_shot: Make) -> None:
+    folder = make_shot()
+    jobs = [server.submit(folder) for _ in range(2)]
+    told = server.call("GET", "/v1/jobs?newest=2").json()
+    assert [job["id"] for job in told] == [job.id for job in jobs]
+    refusal(server.call("GET", "/v1/jobs?newest=-1"), 422, "bad-request")
 
 
 # --- starting -------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import anyio
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
@@ -51,6 +51,9 @@ _SHOT_LIMIT = 32 << 20
 
 _BUFFER = 1 << 20
 """Bytes of an upload that are written at once."""
+
+_MANY = 100_000
+"""Most jobs that can be asked for by number."""
 
 _LOOK_SECONDS = 0.25
 _ALIVE_SECONDS = 15.0
@@ -210,9 +213,9 @@ async def queue_job(request: Request, desk: AtDesk) -> JSONResponse:
 
 
 @_guarded.get("/jobs")
-def list_jobs(desk: AtDesk) -> JSONResponse:
-    """All jobs, in order of arrival."""
-    return JSONResponse([job.to_json() for job in desk.jobs.all()])
+def list_jobs(desk: AtDesk, newest: Annotated[int | None, Query(ge=0, le=_MANY)] = None) -> JSONResponse:
+    """All jobs, in order of arrival, or the last of them."""
+    return JSONResponse([job.to_json() for job in desk.jobs.all(newest)])
 
 
 @_guarded.get("/jobs/{job}")
@@ -224,6 +227,25 @@ def show_job(job: KnownJob) -> JSONResponse:
 def cancel_job(job: KnownJob, desk: AtDesk) -> JSONResponse:
     """Ask the job to stop; what it finished is kept."""
     return JSONResponse((desk.jobs.cancel(job.id) or job).to_json(), 202)
+
+
+@_guarded.post("/jobs/{job}/retry", status_code=202)
+def retry_job(job: KnownJob, desk: AtDesk) -> JSONResponse:
+    """Queue a failed or cancelled job again; what it had finished is not rendered again."""
+    if not desk.jobs.retry(job.id):
+        raise Refusal(
+            409, "not-over", f"the job {job.id} is {job.state}; only a failed or cancelled one is tried again"
+        )
+    return JSONResponse((desk.jobs.get(job.id) or job).to_json(), 202)
+
+
+@_guarded.post("/jobs/{job}/remove", status_code=204)
+def remove_job(job: KnownJob, desk: AtDesk) -> Response:
+    """Forget a job that has ended, with its take; finished segments are kept."""
+    if not desk.jobs.remove(job.id):
+        raise Refusal(409, "not-over", f"the job {job.id} is {job.state}; cancel it before it is removed")
+    desk.data.remove(job.id)
+    return Response(status_code=204)
 
 
 @_guarded.get("/jobs/{job}/events")

@@ -67,11 +67,15 @@ class DataFolder:
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
+    def remove(self, job: str) -> None:
+        """Remove the folder of `job`; what cannot be removed now is a stray at the next start."""
+        shutil.rmtree(self.jobs / job, ignore_errors=True)
+
     def remove_strays(self, known: Collection[str]) -> None:
-        """Remove folders of jobs that never reached the queue, because the server was killed in between."""
+        """Remove folders of jobs that are not in the queue, because the server was killed in between."""
         for folder in self.jobs.glob("*"):
             if folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
+                self.remove(folder.name)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -66,9 +66,10 @@ class Jobs:
         found = self._read(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", job)
         return _job(found[0]) if found else None
 
-    def all(self) -> list[Job]:
-        """In order of arrival."""
-        return [_job(row) for row in self._read(f"SELECT {_COLUMNS} FROM jobs ORDER BY number")]
+    def all(self, newest: int | None = None) -> list[Job]:
+        """In order of arrival; only the last `newest`, where that is given."""
+        rows = self._read(f"SELECT {_COLUMNS} FROM jobs ORDER BY number DESC LIMIT ?", -1 if newest is None else newest)
+        return [_job(row) for row in reversed(rows)]
 
     def cancel(self, job: str) -> Job | None:
         """Ask a job to stop: `CANCELLED` at once when no worker has it, else `CANCELLING`. None: there is no such."""
@@ -76,6 +77,29 @@ class Jobs:
             _move(connection, JobState.CANCELLED, "id = ? AND state = ?", job, JobState.QUEUED)
             _move(connection, JobState.CANCELLING, "id = ? AND state = ?", job, JobState.RUNNING)
         return self.get(job)
+
+    def retry(self, job: str) -> bool:
+        """Queue a failed or cancelled job again, behind all others, as if it had just come. False: it is neither.
+
+        What it had finished is found again by whoever renders it.
+        """
+        with self._writing() as connection:
+            again = connection.execute(
+                "UPDATE jobs SET state = ?, number = (SELECT max(number) + 1 FROM jobs), message = '', stage = '', "
+                "progress = 0, step = 0, segment = 0, seconds_left = NULL, furthest = 0, deaths = 0 "
+                "WHERE id = ? AND state IN (?, ?)",
+                (JobState.QUEUED, job, JobState.FAILED, JobState.CANCELLED),
+            )
+        return again.rowcount > 0
+
+    def remove(self, job: str) -> bool:
+        """Forget a job that has ended. False: it has not."""
+        with self._writing() as connection:
+            gone = connection.execute(
+                "DELETE FROM jobs WHERE id = ? AND state IN (?, ?, ?)",
+                (job, JobState.DONE, JobState.FAILED, JobState.CANCELLED),
+            )
+        return gone.rowcount > 0
 
     # What a worker does.
 

@@ -39,6 +39,8 @@ class Take(Message):
     schema: int = WIRE_VERSION
     shot: str
     strip: str = ""
+    job: str = ""
+    """Id of the job that it was fetched from, by which it is known where it was fetched before."""
     version: int
     export: str
     """`Shot.hash` of what it was rendered from."""
