@@ -113,7 +113,7 @@ def feathered(matte: Grey, width: float) -> Grey:
         soft = part if part.dtype == np.uint16 else part.astype(np.uint16) * np.uint16(257)
         for _ in "xy":
             soft = np.ascontiguousarray(_mean(_mean(soft, width / 2), width / 2).T)
-        result[rows, columns] = soft if part.dtype == np.uint16 else (soft + np.uint32(128)) // np.uint32(257)
+        result[rows, columns] = soft if part.dtype == np.uint16 else (soft.astype(np.uint32) + 128) // 257
     return result
 
 
