@@ -20,6 +20,8 @@ from wan_animate_blender.wire import (
     FIRST_FRAME,
     POSE_FILE,
     SHOT_FILE,
+    Colour,
+    Encoding,
     FrameRow,
     Mode,
     Raster,
@@ -30,6 +32,7 @@ from wan_animate_blender.wire import (
     frame_name,
     list_files,
 )
+from wan_animate_server.video import write_picture
 
 # As the command line does it; tests that run side by side would otherwise spin on each other's cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -98,6 +101,25 @@ def relist_files(folder: Path) -> None:
     data = json.loads((folder / SHOT_FILE).read_text(encoding="utf-8"))
     data["files"] = {path: entry.to_json() for path, entry in list_files(folder, {SHOT_FILE}).items()}
     (folder / SHOT_FILE).write_text(json.dumps(data), encoding="utf-8")
+
+
+def make_light(folder: Path, space: str = "Linear Rec.709", kind: type = np.float16) -> Path:
+    """Turn the plate of the export in `folder` into scene-linear EXR in `space`: a lamp, and what is no colour at all.
+
+    The lamp is 10 pixels high, at the top, up to 40 times brighter than white. Row 0 begins with NaN, an infinity and a
+    negative number, three pixels each.
+    """
+    for file in sorted((folder / "plate").glob("*.png")):
+        picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB).astype(np.float32) / 255
+        light = np.where(picture <= 0.04045, picture / 12.92, ((picture + 0.055) / 1.055) ** 2.4)
+        light[:10] *= 40
+        light[0, :9] = np.repeat([np.nan, np.inf, -0.25], 3)[:, None]
+        write_picture(file.with_suffix(".exr"), light.astype(kind))
+        file.unlink()
+    shot = Shot.loads((folder / SHOT_FILE).read_bytes())
+    colour = Colour(encoding=Encoding.LINEAR, working_space=space, view="AgX")
+    write_shot(folder, replace(shot, colour=colour, files=list_files(folder, {SHOT_FILE})))
+    return folder
 
 
 @pytest.fixture

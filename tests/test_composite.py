@@ -1,4 +1,7 @@
-"""The composite is exact: to the bit where the alpha is 0 or 255, to the nearest sample between."""
+"""The composite is exact: to the bit where the alpha is 0 or 255, to the nearest sample between.
+
+Of scene-linear plates too, whatever bits they hold.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wan_animate_server.composite import character, comp
+from wan_animate_server.composite import character, comp, over, premultiplied
 
 sides = st.integers(1, 40)
 depths = st.sampled_from([np.uint8, np.uint16])
@@ -70,3 +73,68 @@ def test_the_character_is_straight_and_empty_where_nothing_shows(seed: int, matt
 def test_what_the_decoder_overshoots_is_clipped(value: float, sample: int) -> None:
     layer = character(np.full((2, 2, 3), value, np.float32), np.full((2, 2), 255, np.uint8))
     assert (layer[..., :3] == sample).all()
+
+
+# --- scene-linear ---------------------------------------------------------------------------------
+
+kinds = st.sampled_from([np.float16, np.float32])
+
+
+def bits(picture: np.ndarray) -> np.ndarray:
+    return picture.view({2: np.uint16, 4: np.uint32}[picture.dtype.itemsize])
+
+
+def light(seed: int, width: int, height: int, kind: type, matte: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A plate of all bit patterns that there are: also infinities, both kinds of NaN, denormals and −0."""
+    numbers = np.random.default_rng(seed)
+    plate = numbers.bytes(height * width * 3 * np.dtype(kind).itemsize)
+    made = numbers.random((height, width, 3)).astype(np.float32)
+    alpha = numbers.choice(np.array(MATTES[matte], np.uint8), (height, width))
+    return np.frombuffer(plate, kind).reshape(height, width, 3), made, alpha
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), sides, sides, kinds, st.sampled_from(sorted(MATTES)))
+def test_a_linear_plate_keeps_all_its_bits_outside_and_nothing_of_it_is_left_inside(
+    seed: int, width: int, height: int, kind: type, matte: str
+) -> None:
+    plate, made, alpha = light(seed, width, height, kind, matte)
+    layer = premultiplied(made, alpha)
+    result = over(plate, layer)
+    assert (result.dtype, result.shape) == (plate.dtype, plate.shape)
+    np.testing.assert_array_equal(bits(result)[alpha == 0], bits(plate)[alpha == 0])
+    np.testing.assert_array_equal(result[alpha == 255], made[alpha == 255].astype(np.float16).astype(kind))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), sides, sides, kinds)
+def test_a_soft_edge_over_light_is_the_over_of_the_two_files(seed: int, width: int, height: int, kind: type) -> None:
+    """Computed again in float64 from what the files hold; also far above 1 and below 0."""
+    _, made, alpha = light(seed, width, height, kind, "soft")
+    plate = (np.random.default_rng(seed).normal(0, 40, made.shape)).astype(kind)
+    layer = premultiplied(made, alpha)
+    a = layer[..., 3:].astype(np.float64)
+    exact = plate.astype(np.float64) * (1 - a) + layer[..., :3].astype(np.float64)
+    size = np.abs(plate.astype(np.float64)) + 1  # terms may cancel, their rounding does not
+    assert (np.abs(over(plate, layer) - exact) / size).max() <= (
+        np.finfo(np.float16).eps / 2 if kind is np.float16 else 2e-7
+    )
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(MATTES)))
+def test_the_linear_character_is_premultiplied_half_and_empty_where_nothing_shows(seed: int, matte: str) -> None:
+    _, made, alpha = light(seed, 13, 9, np.float32, matte)
+    layer = premultiplied(made, alpha)
+    assert layer.dtype == np.float16
+    np.testing.assert_array_equal(layer[..., 3], (alpha / 255).astype(np.float16))
+    assert not layer[alpha == 0].any()
+    assert (layer[..., 3][alpha == 255] == 1).all()
+    exact = made * (alpha[..., None] / 255)
+    assert (np.abs(layer[..., :3] - exact) <= exact * 2.0**-10 + 2.0**-24).all()
+
+
+@given(kinds, st.integers(1, 254))
+def test_what_is_no_number_stays_so_at_a_soft_edge_and_goes_where_the_character_hides_it(kind: type, soft: int) -> None:
+    plate = np.array([np.nan, np.inf, -np.inf], kind).reshape(1, 1, 3).repeat(2, 1)
+    result = over(plate, premultiplied(np.full((1, 2, 3), 0.5, np.float32), np.array([[soft, 255]], np.uint8)))
+    np.testing.assert_array_equal(result[0], np.array([[np.nan, np.inf, -np.inf], [0.5, 0.5, 0.5]], kind))

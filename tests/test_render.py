@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import OpenEXR
 import pytest
 
 from wan_animate_blender.wire import (
@@ -23,11 +24,14 @@ from wan_animate_blender.wire import (
     Unavailable,
     file_entry,
 )
+from wan_animate_server.colour import Space
 from wan_animate_server.pipeline import segment_seed
 from wan_animate_server.progress import Progress
 from wan_animate_server.render import render
+from wan_animate_server.shot import load
+from wan_animate_server.video import movie_frames, read_picture, write_picture
 
-from .conftest import HEIGHT, QUICK, WIDTH, Make, write_export
+from .conftest import HEIGHT, QUICK, WIDTH, Make, make_light, relist_files, write_export, write_shot
 
 FRAMES, SEGMENTS = 13, 3
 
@@ -227,3 +231,115 @@ def test_takes_that_cannot_be_written_are_one_sentence(make_shot: Make, tmp_path
     for takes in (tmp_path / "file", tmp_path / "file" / "takes"):
         with pytest.raises(BadInput, match="choose a folder that you may write to"):
             run(folder, takes=takes)
+
+
+# --- scene-linear plates --------------------------------------------------------------------------
+
+
+def stored(path: Path) -> np.ndarray:
+    """All channels of an EXR file, [H, W, channels]."""
+    channels = OpenEXR.File(str(path), separate_channels=True).channels()
+    return np.stack([channels[name].pixels for name in "RGBAY" if name in channels], 2)
+
+
+@pytest.fixture(scope="module", params=[np.float16, np.float32], ids=["half", "float"])
+def lit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    """A render over a scene-linear plate with a lamp, and with numbers that are no colours."""
+    return run(make_light(write_export(tmp_path_factory.mktemp("lit")), "ACEScg", request.param))
+
+
+def test_a_linear_plate_comes_back_as_exr_of_its_own_type_bit_for_bit_where_nothing_is_made(lit: Rendered) -> None:
+    folder, take, _ = lit
+    assert take.state is TakeState.COMPLETE
+    for n in range(take.first, take.last + 1):
+        plate = stored(folder.parents[1] / f"e001/plate/{n}.exr")
+        comp, alpha = stored(folder / f"comp/{n}.exr"), stored(folder / f"matte/{n}.exr")[..., 0]
+        assert comp.dtype == plate.dtype
+        assert comp[alpha == 0].tobytes() == plate[alpha == 0].tobytes()
+        assert (alpha == 0).any() and (alpha == 1).any()
+        assert (comp[alpha == 1] != plate[alpha == 1]).all(axis=1).mean() > 0.9
+        assert comp[alpha == 1].max() <= 1.01, "the character has no light above white"
+    assert {Path(path).suffix for path in take.files} == {".exr", ".mp4"}
+
+
+def test_the_layers_over_a_linear_plate_belong_together(lit: Rendered) -> None:
+    folder, take, _ = lit
+    for n in range(take.first, take.last + 1):
+        character, matte = stored(folder / f"character/{n}.exr"), stored(folder / f"matte/{n}.exr")
+        assert (character.dtype, character.shape[2], matte.shape[2]) == (np.float16, 4, 1)
+        assert np.array_equal(character[..., 3:], matte)
+        assert (character[..., :3] <= character[..., 3:] * 1.01).all(), "premultiplied"
+
+
+def test_each_frame_over_a_linear_plate_says_what_it_is(lit: Rendered) -> None:
+    folder, take, _ = lit
+    for record in take.segments:
+        for n in range(record.first, record.last + 1):
+            said = OpenEXR.File(str(folder / f"comp/{n}.exr"), header_only=True).header()
+            assert (said["framesPerSecond"], said["imageCounter"]) == (take.fps, n)
+            assert (said["colorInteropID"], said["wanAnimate.colorSpace"]) == ("lin_ap1_scene", "ACEScg")
+            assert (said["wanAnimate.shot"], said["wanAnimate.take"]) == ("SH010", folder.name)
+            assert said["wanAnimate.seed"] == str(record.seed)
+            assert said["software"] == f"wan-animate {take.versions['wan-animate']}"
+    said = OpenEXR.File(str(folder / "matte/1001.exr"), header_only=True).header()
+    assert (said["colorInteropID"], said["wanAnimate.layer"]) == ("data", "matte")
+
+
+def test_the_take_says_what_of_a_linear_plate_was_clipped(lit: Rendered) -> None:
+    said = " ".join(lit[1].notes)
+    assert "% of the plate's samples inside the region are brighter than 1" in said
+    assert "weights are random" in said, "what the model has to say stays"
+
+
+def test_the_preview_of_a_linear_take_is_what_a_person_sees(lit: Rendered) -> None:
+    folder, take, _ = lit
+    frames = list(movie_frames(folder / "preview.mp4"))
+    assert len(frames) == len(take.sequence("comp"))
+    loaded = load(folder.parents[1] / "e001")
+    comp = loaded.seen(read_picture(folder / "comp/1003.exr"))
+    softly = [cv2.blur(frame, (9, 9)).astype(int) for frame in (frames[2], comp)]
+    assert np.abs(softly[0] - softly[1]).mean() < 4, "H.264 of noise"
+    assert comp[1:8, :10].min() > 200, "the lamp is white"
+
+
+def test_a_linear_plate_gives_the_character_of_its_display_encoded_twin(tmp_path: Path) -> None:
+    """The same plate, once as PNG and once as light, is the same to the model: and so is what it makes."""
+    folder, twin = (write_export(tmp_path / name, frames=5) for name in ("png", "exr"))
+    plain, _, _ = run(folder)
+    make_light(twin)
+    for file in sorted((twin / "plate").glob("*.exr")):
+        light = Space.named("Linear Rec.709").light(read_picture(folder / f"plate/{file.stem}.png") / 255)
+        write_picture(file, light.astype(np.float16))
+    relist_files(twin)
+    lit, take, _ = run(twin)
+    for n in range(take.first, take.last + 1):
+        straight, light = read_rgba(plain / f"character/{n}.png"), stored(lit / f"character/{n}.exr")
+        whole = light[..., 3] == 1
+        assert np.array_equal(whole, straight[..., 3] == 255)
+        seen = Space.named("Linear Rec.709").seen(light[whole][:, :3])
+        assert np.abs(seen.astype(int) - straight[whole][:, :3]).max() <= 1
+    assert take.notes == run(folder)[1].notes, "nothing was clipped"
+
+
+def read_rgba(path: Path) -> np.ndarray:
+    return cv2.cvtColor(picture(path), cv2.COLOR_BGRA2RGBA)
+
+
+def test_another_space_of_the_same_numbers_is_another_segment(tmp_path: Path) -> None:
+    folder = make_light(write_export(tmp_path, frames=5), "Linear Rec.709")
+    first = run(folder)[1]
+    shot = Shot.loads((folder / SHOT_FILE).read_bytes())
+    write_shot(folder, replace(shot, colour=replace(shot.colour, working_space="ACEScg")))
+    assert not {s.key for s in first.segments} & {s.key for s in run(folder)[1].segments}
+
+
+def test_a_linear_take_that_was_interrupted_goes_on_to_the_same_bits_and_notes(lit: Rendered, tmp_path: Path) -> None:
+    kind = stored(lit[0] / "comp/1001.exr").dtype.type
+    folder = make_light(write_export(tmp_path), "ACEScg", kind)
+    with pytest.raises(Interrupted):
+        run(folder, check=stop_after(30))
+    there, take, _ = run(folder)
+    for path in (path for layer in take.layers for path in take.sequence(layer)):
+        assert stored(there / path).tobytes() == stored(lit[0] / path).tobytes()
+    assert take.sequence("comp") == lit[1].sequence("comp")
+    assert take.notes == lit[1].notes

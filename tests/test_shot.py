@@ -13,8 +13,10 @@ import pytest
 
 from wan_animate_blender.wire import SHOT_FILE, BadInput, Colour, Encoding, FaceSource, Mode, Shot, list_files
 from wan_animate_server.shot import load
+from wan_animate_server.signals import ShotSignals
+from wan_animate_server.video import write_picture
 
-from .conftest import HEIGHT, WIDTH, Make, relist_files, write_shot
+from .conftest import HEIGHT, WIDTH, Make, make_light, relist_files, write_shot
 
 
 def complaint(folder: Path) -> str:
@@ -253,6 +255,51 @@ def test_a_character_may_be_a_jpeg(make_shot: Make) -> None:
     assert load(folder).character.shape == (30, 20, 3)
 
 
-def test_a_scene_linear_plate_is_refused_before_it_is_read_wrongly(make_shot: Make) -> None:
+# --- scene-linear plates --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_a_scene_linear_plate_keeps_its_bits_and_is_8_bit_for_the_model(make_shot: Make, kind: type) -> None:
+    folder = make_shot(frames=1)
+    was = load(folder).plate(0)
+    shot = load(make_light(folder, kind=kind))
+    stored = shot.stored_plate(0)
+    assert stored.dtype == kind
+    assert np.isnan(stored[0, :3]).all() and np.isposinf(stored[0, 3:6]).all() and (stored[0, 6:9] == -0.25).all()
+    assert shot.plate(0).dtype == np.uint8
+    assert np.array_equal(shot.plate(0)[10:], was[10:])
+    assert shot.plate(0)[0, :9, 0].tolist() == [0] * 3 + [255] * 3 + [0] * 3
+    assert (shot.plate(0)[1:10] == 255).mean() > 0.8, "the lamp is white"
+
+
+def test_a_colour_space_that_is_not_known_is_refused_before_files_are_read(make_shot: Make) -> None:
+    folder = make_shot(frames=1, colour=Colour(encoding=Encoding.LINEAR, working_space="Mine"))
+    assert "colour space 'Mine', which this server does not know; convert it to ACEScg" in complaint(folder)
+
+
+def test_a_linear_plate_that_is_no_exr_is_refused(make_shot: Make) -> None:
     folder = make_shot(frames=1, colour=Colour(encoding=Encoding.LINEAR))
-    assert "scene-linear" in complaint(folder)
+    assert "plate/1001.png is not an EXR picture" in complaint(folder)
+
+
+def test_a_linear_frame_of_another_size_is_named_with_both_sizes(make_shot: Make) -> None:
+    folder = make_light(make_shot(frames=2))
+    write_picture(folder / "plate/1002.exr", np.zeros((10, 20, 3), np.float16))
+    relist_files(folder)
+    assert f"plate/1002.exr is 20×10 pixels, expected {WIDTH}×{HEIGHT}" in complaint(folder)
+
+
+def test_a_linear_frame_that_was_truncated_before_the_export_is_named(make_shot: Make) -> None:
+    folder = make_light(make_shot(frames=2))
+    path = folder / "plate/1002.exr"
+    path.write_bytes(path.read_bytes()[:2000])
+    relist_files(folder)
+    assert "plate/1002.exr ends in its middle; render that frame" in complaint(folder)
+
+
+def test_an_expression_is_cut_from_a_linear_plate_too(make_shot: Make) -> None:
+    folder = make_shot(frames=1, mode=Mode.ANIMATE, face=FaceSource.PLATE)
+    expected = ShotSignals(load(folder), WIDTH * HEIGHT).face(0)
+    found = ShotSignals(load(make_light(folder)), WIDTH * HEIGHT).face(0)
+    assert np.array_equal(found[200:], expected[200:]), "below the lamp"
+    assert not np.array_equal(found, expected)

@@ -1,6 +1,7 @@
-"""The layers of a take from one generated frame: character, matte, comp. Exact integer arithmetic on pictures.
+"""The layers of a take from one generated frame: character, matte, comp, in the plate's own depth and encoding.
 
-Knows no shot, no region and no model.
+Display-encoded pictures by exact arithmetic on whole numbers, scene-linear ones as a compositor's Over does it. Knows
+no shot, no region, no colour space and no model.
 """
 
 from __future__ import annotations
@@ -37,4 +38,29 @@ def comp(plate: Picture, character: Picture) -> Picture:
     mixed = plate[shown] * (255 - alpha) + character[shown, :3] * (alpha * depth)
     result = plate.copy()
     result[shown] = (mixed + 127) // 255
+    return result
+
+
+def premultiplied(light: npt.NDArray[np.floating[Any]], alpha: Picture) -> Picture:
+    """The character alone for a scene-linear plate: float16 [H, W, 4], `light` [H, W, 3] times `alpha` uint8 [H, W]."""
+    layer = np.zeros((*alpha.shape, 4), np.float16)
+    layer[..., 3] = alpha.astype(np.float32) / 255
+    shown = alpha > 0
+    layer[shown, :3] = light[shown] * layer[shown, 3:].astype(np.float32)
+    return layer
+
+
+def over(plate: Picture, character: Picture) -> Picture:
+    """`character` (premultiplied, float16 [H, W, 4]) over `plate` (RGB, float16 or float32), in the plate's own type.
+
+    plate·(1 − a) + character in float32, from the very numbers of the two files: so any compositor's Over of them gives
+    the same. Where a is 0 the plate keeps its bits, infinities and NaN too; where it is 1 nothing of it is left.
+    """
+    result = plate.copy()
+    whole = character[..., 3] == 1
+    result[whole] = character[whole, :3]
+    soft = (character[..., 3] > 0) & ~whole
+    layer = character[soft].astype(np.float32)
+    with np.errstate(invalid="ignore"):  # a signalling NaN of the plate stays one, quietly
+        result[soft] = plate[soft].astype(np.float32) * (1 - layer[:, 3:]) + layer[:, :3]
     return result

@@ -24,6 +24,8 @@ from wan_animate_blender.wire import (
     sha256_file,
 )
 
+from . import exr
+from .colour import Space
 from .video import Picture, read_character, read_grey, read_picture, to_8bit
 
 Pixels = NDArray[np.uint8]
@@ -47,13 +49,19 @@ class LoadedShot:
     """[H, W, 3] RGB, as the user chose it."""
     sequences: dict[str, tuple[str, ...]]
     """Paths of the frames of "plate", "matte", "region", "face"; empty where the shot has none."""
+    space: Space | None
+    """What the numbers of a scene-linear plate mean; None where it is display-encoded."""
 
     def plate(self, i: int) -> Pixels:
         """RGB [H, W, 3] in the raster's size, 8 bit. Raises `BadInput` where the picture cannot be decoded."""
-        return to_8bit(self.stored_plate(i))
+        return self.seen(self.stored_plate(i))
+
+    def seen(self, picture: Picture) -> Pixels:
+        """The plate, or a layer of a take over it, [H, W, 3], as the model and a person see it: 8 bit, 0 to 255."""
+        return self.space.seen(picture) if self.space and picture.dtype.kind == "f" else to_8bit(picture)
 
     def stored_plate(self, i: int) -> Picture:
-        """The same with the bits that the file has: uint8 or uint16."""
+        """The plate with the bits that the file has: uint8 or uint16, scene-linear float16 or float32."""
         return self._checked("plate", i, read_picture(self._path("plate", i)))
 
     def matte(self, i: int) -> Pixels:
@@ -84,11 +92,15 @@ def load(folder: Path) -> LoadedShot:
     for path, entry in shot.files.items():
         _check_file(folder, path, entry)
     sequences = {layer: tuple(shot.sequence(layer)) for layer in ("plate", "matte", "region", "face")}
+    is_linear = shot.colour.encoding is Encoding.LINEAR
     for layer, paths in sequences.items():
         for path in paths:
-            _check_png(folder, path, picture_size(shot, layer))
+            check = _check_exr if is_linear and layer == "plate" else _check_png
+            check(folder, path, picture_size(shot, layer))
     keypoints, face_box = _read_pose(folder, shot)
-    return LoadedShot(folder, shot, keypoints, face_box, read_character(folder / shot.character), sequences)
+    return LoadedShot(
+        folder, shot, keypoints, face_box, read_character(folder / shot.character), sequences, space(shot)
+    )
 
 
 def read(folder: Path) -> Shot:
@@ -102,12 +114,11 @@ def read(folder: Path) -> Shot:
 
 
 def check_layers(shot: Shot) -> None:
-    """Raise `BadInput` when `shot` does not list what its mode and its face source need, without reading any file."""
-    if shot.colour.encoding is Encoding.LINEAR:
-        raise BadInput(
-            f"the plate of {shot.name} is scene-linear, this server reads display-encoded PNG; "
-            "export the shot with a display-encoded plate"
-        )
+    """Raise `BadInput` when `shot` does not list what its mode and its face source need, without reading any file.
+
+    The same for a plate in a colour space that is not known.
+    """
+    space(shot)
     for layer, reason in _needed_layers(shot).items():
         if not shot.sequence(layer):
             raise BadInput(
@@ -117,6 +128,11 @@ def check_layers(shot: Shot) -> None:
     for path in (POSE_FILE, shot.character):
         if path not in shot.files:
             raise BadInput(f"the shot {shot.name} does not list {path}, every shot needs it; export the shot again")
+
+
+def space(shot: Shot) -> Space | None:
+    """The colour space of a scene-linear plate. Raises `BadInput` when it is not known."""
+    return Space.named(shot.colour.working_space) if shot.colour.encoding is Encoding.LINEAR else None
 
 
 def _needed_layers(shot: Shot) -> dict[str, str]:
@@ -154,6 +170,10 @@ def _check_png(folder: Path, path: str, size: tuple[int, int]) -> None:
         if not file.read().endswith(_PNG_END):
             raise BadInput(f"{path} of the shot {folder} ends in its middle; render that frame and export again")
     _expect_size(path, struct.unpack(">II", head[16:24]), size)
+
+
+def _check_exr(folder: Path, path: str, size: tuple[int, int]) -> None:
+    _expect_size(path, exr.size(folder / path), size)
 
 
 def _expect_size(path: str, given: tuple[int, ...], expected: tuple[int, int]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import av
@@ -18,8 +18,14 @@ from av.error import FFmpegError
 
 from wan_animate_blender.wire import BadInput, write_atomically
 
+from . import exr
+
 Picture = npt.NDArray[Any]
-"""uint8 or uint16, [H, W, 3] RGB, [H, W, 4] RGBA with straight alpha, or [H, W] grey; the whole range of its type."""
+"""[H, W, 3] RGB, [H, W, 4] RGBA or [H, W] grey. uint8 or uint16: display-encoded, the whole range of its type, straight
+alpha (PNG). float16 or float32: scene-linear, without bounds, premultiplied (EXR)."""
+
+EXR = ".exr"
+"""How names of files with scene-linear pictures end."""
 
 # Preview quality: visually clean, and a second of 720p still below a megabyte.
 _CRF = "18"
@@ -28,11 +34,13 @@ _BT709, _LIMITED = 1, 1
 
 
 def read_picture(path: Path) -> Picture:
-    """The samples of a picture file, 8 or 16 bit as stored: uint8 or uint16 [H, W, 3] RGB.
+    """The samples of a picture file as stored: [H, W, 3] RGB, uint8 or uint16, of an EXR file float16 or float32.
 
     Grey is repeated to three channels; an alpha channel is left out, colours stay as stored. Orientation tags are
     ignored, as Blender ignores them. Raises `BadInput` when the file is not there, not a picture or cut short.
     """
+    if path.suffix == EXR:
+        return exr.read(path)
     return _rgb(_decode(path, cv2.IMREAD_UNCHANGED))
 
 
@@ -61,18 +69,23 @@ def to_8bit(picture: Picture) -> Picture:
     return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def write_picture(path: Path, picture: Picture) -> None:
-    """Write a `Picture` as PNG, losslessly and under its final name only when complete.
+def write_picture(path: Path, picture: Picture, words: exr.Words = MappingProxyType({})) -> None:
+    """Write a `Picture` as PNG or EXR, as its samples are, losslessly and under its final name only when complete.
 
-    Raises `BadInput` when the folder cannot be written.
+    An EXR file's header says `words` of it. Raises `BadInput` when the folder cannot be written.
     """
+    data = exr.encoded(picture, words) if picture.dtype.kind == "f" else _png(picture)
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _png(picture: Picture) -> bytes:
     codes = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
     stored = picture if picture.ndim == 2 else cv2.cvtColor(picture, codes[picture.shape[2]])
     _, data = cv2.imencode(".png", stored)
-    try:
-        write_atomically(path, data.tobytes())
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    return data.tobytes()
 
 
 class Preview:

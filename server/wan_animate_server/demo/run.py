@@ -157,7 +157,7 @@ def moment(result: Result, i: int) -> Moment:
         plate=loaded.plate(i) if loaded.sequences["plate"] else None,
         skeleton=pose.draw(loaded.keypoints[i], raster.width, raster.height),
         matte=loaded.matte(i) if loaded.sequences["matte"] else None,
-        result=video.read_picture(result.folder / picture),
+        result=loaded.seen(video.read_picture(result.folder / picture)),
     )
 
 

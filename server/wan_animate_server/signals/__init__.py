@@ -52,6 +52,7 @@ class ShotSignals:
             "face": shot.face,
             "character": shot.character,
             "plate": [shot.raster.width, shot.raster.height],
+            "space": self.shot.space.name if self.shot.space else None,
             "model": [self.width, self.height],
             "frames": [row.shot for row in shot.frames],
             "files": {path: entry.sha256 for path, entry in shot.files.items()},

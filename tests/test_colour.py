@@ -1,0 +1,106 @@
+"""Colour: scene-linear numbers to what the model sees and back, against the published curves and primaries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wan_animate_blender.wire import BadInput
+from wan_animate_server.colour import Clipped, Space
+
+SPACES = (
+    "Linear Rec.709", "Linear Rec.2020", "Linear DCI-P3 D65", "Linear Adobe RGB", "ACEScg", "ACES2065-1",
+    "Linear ARRI Wide Gamut 4",
+)  # fmt: skip
+"""As Blender 5.2 calls them."""
+
+PRIMARIES = {
+    "Linear Rec.709": (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290),
+    "Linear Rec.2020": (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290),
+    "Linear DCI-P3 D65": (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, 0.3127, 0.3290),
+    "ACEScg": (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, 0.32168, 0.33767),
+    "ACES2065-1": (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.0770, 0.32168, 0.33767),
+}
+"""x and y of red, green, blue and white: ITU-R BT.709 and BT.2020, SMPTE EG 432-1, S-2014-004 and ST 2065-1."""
+
+
+def curve(light: np.ndarray) -> np.ndarray:
+    """IEC 61966-2-1, from 0 to 1."""
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
+
+
+def xyz(space: str) -> np.ndarray:
+    """RGB to XYZ under D65: SMPTE RP 177, and Bradford's adaptation of the white."""
+    x, y = np.array(PRIMARIES[space]).reshape(4, 2).T
+    columns = np.stack([x, y, 1 - x - y]) / y
+    matrix = columns[:, :3] * np.linalg.solve(columns[:, :3], columns[:, 3])
+    cone = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+    white = np.array([0.3127, 0.3290, 1 - 0.3127 - 0.3290]) / 0.3290
+    return np.linalg.solve(cone, np.diag(cone @ white / (cone @ columns[:, 3])) @ cone) @ matrix
+
+
+@pytest.mark.parametrize("space", PRIMARIES)
+def test_the_model_sees_srgb(space: str) -> None:
+    rgb = np.random.default_rng(1).random((500, 3))
+    light = rgb @ (np.linalg.solve(xyz(space), xyz("Linear Rec.709"))).T
+    np.testing.assert_allclose(Space.named(space).shown(light.astype(np.float32)), curve(rgb), atol=1e-3)
+    np.testing.assert_allclose(Space.named(space).light(curve(rgb)), light, atol=1e-3)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_what_the_model_leaves_alone_comes_back(space: str) -> None:
+    shown = np.random.default_rng(2).random((200, 200, 3)).astype(np.float32)
+    there = Space.named(space)
+    light = there.light(shown)
+    assert np.abs(there.shown(light) - shown).max() < 2e-5
+    assert (np.abs(there.light(there.shown(light)) - light) / np.maximum(light, 1e-3)).max() < 1e-4
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_every_8_bit_level_comes_back_through_half_files(space: str) -> None:
+    grey = np.arange(256, dtype=np.uint8)[:, None].repeat(3, 1)
+    there = Space.named(space)
+    assert np.array_equal(there.seen(there.light(grey / 255).astype(np.float16)), grey)
+
+
+def test_white_is_white_everywhere() -> None:
+    for space in SPACES:
+        np.testing.assert_allclose(Space.named(space).light(np.ones((1, 3))), 1, atol=1e-4)
+        assert Space.named(space).clipped(np.ones((5, 3), np.float16)).above == 0
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(SPACES), st.sampled_from([np.float16, np.float32]))
+def test_whatever_a_plate_holds_the_model_sees_numbers_from_0_to_1(seed: int, space: str, kind: type) -> None:
+    data = np.random.default_rng(seed).bytes(300 * np.dtype(kind).itemsize)
+    plate = np.frombuffer(data, kind).reshape(10, 10, 3)
+    before = plate.tobytes()
+    shown = Space.named(space).shown(plate)
+    assert shown.dtype == np.float32 and shown.shape == plate.shape
+    assert (shown >= 0).all() and (shown <= 1).all()
+    assert plate.tobytes() == before
+
+
+@pytest.mark.parametrize(("name", "interop"), [("ACEScg", "lin_ap1_scene"), ("Linear Rec.709", "lin_rec709_scene")])
+def test_a_space_has_a_name_for_other_programs(name: str, interop: str) -> None:
+    assert (Space.named(name).name, Space.named(name).interop) == (name, interop)
+    assert Space.named(interop).interop == interop
+
+
+@pytest.mark.parametrize("name", ["", "sRGB", "ACEScct", "Non-Color", "Raw", "mine"])
+def test_what_is_no_scene_linear_space_is_refused(name: str) -> None:
+    with pytest.raises(BadInput, match=f"in the colour space {name!r}, which this server does not know; convert it"):
+        Space.named(name)
+
+
+def test_what_is_clipped_is_counted_and_said() -> None:
+    plate = np.array([[0.5, 1, 0], [2, 3.5, 1.001], [np.inf, -0.2, 0.3], [np.nan, 0.1, 0.2]], np.float16)
+    found = Space.named("Linear Rec.709").clipped(plate)
+    assert found == Clipped(samples=12, above=3, below=2, brightest=3.5)
+    above, below = (found + Clipped(samples=88)).notes()
+    assert above.startswith("3 % of the plate's samples inside the region are brighter than 1")
+    assert "the brightest is 3.5" in above
+    assert below.startswith("2 % of the plate's samples inside the region are no number or outside sRGB's colours")
+    assert Clipped(samples=9).notes() == Clipped().notes() == ()
