@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wan_animate_blender.wire import BadInput, face_box
 from wan_animate_server import world
-from wan_animate_server.world import motion, pairs, scene
+from wan_animate_server.world import motion, pairs, person, render, scene, shapes, visibility
 from wan_animate_server.world.chance import Chance
 from wan_animate_server.world.figure import pose
 from wan_animate_server.world.pairs import face_box as face_boxes
@@ -134,6 +134,20 @@ def test_a_portrait_shows_a_face_of_at_least_forty_pixels_at_128() -> None:
     chin_to_crown = who.shape["size"] * who.shape["head"] * 0.13
     depth = (camera.turn[:, :, 2] * (figure.joints["head"] - camera.place)).sum(-1)
     assert (camera.focal[:, None] * chin_to_crown[:, None] / depth).amin() > 40
+
+
+def test_neither_hair_nor_hat_hides_the_eyes_of_who_looks_at_the_camera() -> None:
+    chance = Chance.of_clips(torch.arange(300), "train")
+    who, everyone = person.draw(chance, 1.0), torch.ones(300, dtype=torch.bool)
+    moves = motion.still(chance, everyone)
+    upright = motion.Motion({name: 0 * angle for name, angle in moves.angles.items()}, moves.place, moves.expression)
+    figure = pose(who, upright)
+    target = scene.Target(figure.joints["head"], who.shape["size"] * 0.25, torch.full((300,), 0.7))
+    camera = scene.frontal(target, chance, 128)
+    table, _ = render.packed(shapes.solids(who, figure), camera)
+    eyes = (scene.project(camera, figure.keypoints[:, :, 1:3], 128, 128) - 64) / camera.focal[:, None, None, None]
+    depths = visibility.meet([c[..., None] for c in table.unbind(-1)], *eyes[:, :, None].unbind(-1)).depth
+    assert (depths.argmin(2) == shapes.HEAD).float().mean() > 0.97
 
 
 def test_a_spec_that_no_model_could_take_is_refused_in_one_sentence() -> None:

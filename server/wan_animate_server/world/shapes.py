@@ -120,8 +120,10 @@ def _on_head(person: Person, figure: Figure) -> list[Solid]:
 def _hair(person: Person, figure: Figure) -> list[Solid]:
     """A cap, a mane behind, and two more for bun, tail or tufts."""
     style, shape = person.style["hair_style"], person.shape
-    cap = _at_head(person, figure, 0.0, 0.33, -0.2, (1.0, 1.0, 1.0))
-    cap = replace(cap, radii=cap.radii * shape["hair_volume"][:, None])
+    volume = shape["hair_volume"][:, None]
+    # The more hair, the farther back, or it would hang over the eyes.
+    cap = _at_head(person, figure, 0.0, 0.33, 1.15 - 1.3 * volume, (1.0, 1.0, 1.0))
+    cap = replace(cap, radii=cap.radii * volume)
     drop = 0.3 + 0.8 * shape["hair_length"]
     mane = _at_head(person, figure, 0.0, -0.2 - 0.5 * drop[:, None], -0.55, (0.95, 0.6, 0.42))
     mane = replace(mane, half=0.9 * drop[:, None])
