@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import re
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -19,9 +18,7 @@ from typing import Annotated
 import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from wan_animate_blender.wire import (
@@ -29,22 +26,20 @@ from wan_animate_blender.wire import (
     WIRE_HEADER,
     WIRE_VERSION,
     BadInput,
-    ErrorReply,
     Job,
     Shot,
     Take,
 )
 
-from . import faces
+from . import faces, refusals
 from .blobs import Blobs, UploadError
 from .datafolder import DataFolder
 from .jobs import Jobs
+from .refusals import Refusal
 from .shot import check_layers
 from .take import PREVIEW_FILE, newest_take
 from .version import version
 from .video import read_character
-
-log = logging.getLogger(__name__)
 
 _SHOT_LIMIT = 32 << 20
 """Bytes of a shot message; a shot of 10,000 frames has about eight million."""
@@ -74,27 +69,13 @@ class Desk:
     """SHA-256 of the blobs that somebody sends right now. Only the event loop touches it."""
 
 
-class Refusal(Exception):
-    """An answer that is not a success."""
-
-    def __init__(
-        self, status: int, error: str, message: str, *, missing: tuple[str, ...] = (), headers: Mapping[str, str] = {}
-    ) -> None:
-        super().__init__(message)
-        self.status, self.headers = status, dict(headers)
-        self.reply = ErrorReply(error=error, message=message, missing=missing)
-
-
 def create_app(data: DataFolder, jobs: Jobs, token: str) -> FastAPI:
     """The application over one data folder, for whoever has `token`."""
     app = FastAPI(title="Wan Animate", version=version(), openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None)
     app.state.desk = Desk(data, jobs, Blobs(data.blobs), token)
     app.include_router(_open)
     app.include_router(_guarded)
-    app.add_exception_handler(Refusal, _refused)
-    app.add_exception_handler(HTTPException, _not_served)
-    app.add_exception_handler(RequestValidationError, _not_understood)
-    app.add_exception_handler(Exception, _broken)
+    refusals.answer_all(app)
     return app
 
 
@@ -384,32 +365,3 @@ def _take(job: Job, desk: Desk) -> tuple[Path, Take]:
 def _parsed(text: bytes) -> Take:
     """Kept, because a client asks for many frames of one take."""
     return Take.loads(text)
-
-
-# --- answers that are no success ------------------------------------------------------------------
-
-
-def _answer(refusal: Refusal) -> JSONResponse:
-    return JSONResponse(refusal.reply.to_json(), refusal.status, refusal.headers)
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return _answer(error)
-
-
-async def _not_served(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    word = {404: "not-found", 405: "wrong-method"}.get(error.status_code, "bad-request")
-    return _answer(
-        Refusal(error.status_code, word, f"{error.detail}; see /v1/openapi.json", headers=error.headers or {})
-    )
-
-
-async def _not_understood(_: Request, error: Exception) -> Response:
-    return _answer(Refusal(422, "bad-request", f"the request cannot be understood: {error}"))
-
-
-async def _broken(request: Request, error: Exception) -> Response:
-    log.error("%s %s: %r", request.method, request.url.path, error)
-    return _answer(Refusal(500, "bug", "the server has a bug; its log tells more"))
