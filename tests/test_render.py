@@ -299,7 +299,7 @@ def test_the_preview_of_a_linear_take_is_what_a_person_sees(lit: Rendered) -> No
     comp = loaded.seen(read_picture(folder / "comp/1003.exr"))
     softly = [cv2.blur(frame, (9, 9)).astype(int) for frame in (frames[2], comp)]
     assert np.abs(softly[0] - softly[1]).mean() < 4, "H.264 of noise"
-    assert comp[1:8, :10].min() > 200, "the lamp is white"
+    assert (comp[1:8, :10] > 200).mean() > 0.9, "the lamp is white"
 
 
 def test_a_linear_plate_gives_the_character_of_its_display_encoded_twin(tmp_path: Path) -> None:
