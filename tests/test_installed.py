@@ -5,6 +5,7 @@ The library is filled as a user fills it, by `models import`, with small network
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +15,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from wan_animate_blender.wire import LoraUse, Mode, Precision, Settings, Unavailable
+from wan_animate_blender.wire import LoraUse, Mode, Precision, Settings, Unavailable, sha256_file
 from wan_animate_server import installed, pipeline
 from wan_animate_server import library as library_room
 from wan_animate_server.installed import NEEDED, adapt, keep_default_prompt, load_model
 from wan_animate_server.intake import take_in
-from wan_animate_server.library import Library, Manifest, manifest, manifests
+from wan_animate_server.library import Library, Manifest, ManifestFile, manifest, manifests
 from wan_animate_server.memo import Memo
 from wan_animate_server.pipeline import Decoded, Model
 from wan_animate_server.segments import plan
-from wan_animate_server.weights import RANDOM_WEIGHTS
+from wan_animate_server.weights import PUPPET, RANDOM_WEIGHTS
 
 from .benchmarks.full_size import Noise, Nothing, tiny, write_model
 
@@ -253,6 +254,54 @@ def test_a_model_without_a_relighting_lora_says_so_when_it_replaces(library: Lib
     model = load_model("puppet")
     assert adapt(model, Mode.ANIMATE, SETTINGS, library).notes == (RANDOM_WEIGHTS,)
     assert "no relighting LoRA" in adapt(model, Mode.REPLACE, SETTINGS, library).notes[-1]
+
+
+@pytest.fixture
+def complete(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a small model that brings its relighting LoRA and another one for few steps."""
+    package = tmp_path / "package"
+    shutil.copytree(PUPPET, package / "puppet")
+    linear = load_model("puppet").transformer.get_submodule("blocks.2.ffn.0")
+    for i, name in enumerate(("relight", "fast")):
+        torch.manual_seed(i)
+        halves = {"down": torch.randn(2, linear.in_features), "up": torch.randn(linear.out_features, 2)}
+        named = {f"diffusion_model.blocks.{i}.ffn.0.lora_{half}.weight": value for half, value in halves.items()}
+        save_file(named, package / "puppet" / f"{name}.safetensors")
+    known = library_room.manifests()
+    parts = {"relight.safetensors": installed.RELIGHT, "fast.safetensors": installed.LORA}
+    files = [ManifestFile(path=path, part=part, licence="GPL-3.0-or-later") for path, part in parts.items()]
+    known["puppet"] = replace(known["puppet"], files=(*known["puppet"].files, *files))
+    monkeypatch.setattr(library_room, "MANIFESTS", package / "manifests")
+    return package / "puppet"
+
+
+def test_the_small_model_relights_by_the_lora_that_lies_beside_it(complete: Path, library: Library) -> None:
+    model, settings = load_model("puppet"), Settings()
+    plain = weights(model)
+    relit = adapt(model, Mode.REPLACE, settings, library)
+    assert changed(plain, weights(model)) == {"blocks.0.ffn.0.weight"}
+    assert relit.files["loras/relight"] == sha256_file(complete / "relight.safetensors")
+    full = weights(model)["blocks.0.ffn.0.weight"] - plain["blocks.0.ffn.0.weight"]
+    adapt(model, Mode.REPLACE, replace(settings, relight=0.5), library)
+    half = weights(model)["blocks.0.ffn.0.weight"] - plain["blocks.0.ffn.0.weight"]
+    torch.testing.assert_close(half, full / 2, atol=1e-5, rtol=1e-4)
+    assert adapt(model, Mode.REPLACE, replace(settings, relight=0.0), library).files == model.files
+    assert changed(plain, weights(model)) == set()
+
+
+def test_a_lora_that_a_model_brings_is_asked_for_by_its_name(complete: Path, library: Library, own: str) -> None:
+    model = load_model("puppet")
+    plain = weights(model)
+    four = Settings(steps=4, loras=(LoraUse(name="fast"),))
+    assert adapt(model, Mode.ANIMATE, four, library).files.keys() - model.files.keys() == {"loras/fast"}
+    assert changed(plain, weights(model)) == {"blocks.1.ffn.0.weight"}
+    with pytest.raises(Unavailable, match=f"no LoRA 'fast' .* {own}"):
+        adapt(load_model(NAME, library=library), Mode.ANIMATE, replace(SETTINGS, loras=four.loras), library)
+
+
+def test_the_small_models_manifest_names_every_file_in_its_folder() -> None:
+    there = {path.relative_to(PUPPET).as_posix() for path in PUPPET.rglob("*") if path.is_file()}
+    assert {file.path for file in manifest("puppet").files} == there
 
 
 def test_every_change_of_loras_changes_the_keys_of_segments(load: Load, library: Library, own: str) -> None:

@@ -29,6 +29,9 @@ NEEDED = (*(part.value for part in Part), "tokenizer")
 RELIGHT = "relight"
 """The part of a manifest that is the relighting LoRA."""
 
+LORA = "lora"
+"""The part of a manifest that is any other LoRA which comes with the model."""
+
 LORAS = "loras"
 """Folder in the library for everybody's own."""
 
@@ -95,7 +98,7 @@ def adapt(model: Model, mode: Mode, settings: Settings, library: Library | None 
     in the library, `BadInput` for one that does not fit.
     """
     library, notes = library or Library(), list(model.notes)
-    wanted = [(find_lora(library, use.name), use.strength) for use in settings.loras]
+    wanted = [(find_lora(library, model.name, use.name), use.strength) for use in settings.loras]
     if mode is Mode.REPLACE and settings.relight:
         if (relight := find_relight(library, model.name)) is not None:
             wanted.insert(0, (relight, settings.relight))
@@ -109,8 +112,10 @@ def adapt(model: Model, mode: Mode, settings: Settings, library: Library | None 
     return replace(model, files=model.files | files, notes=(*notes, *(lora.report for lora, _ in loras)))
 
 
-def find_lora(library: Library, name: str) -> Path:
-    """The file of a LoRA in the library. Raises `Unavailable`."""
+def find_lora(library: Library, model: str, name: str) -> Path:
+    """The file of a LoRA that came with the model, or else in the library. Raises `Unavailable`."""
+    if brought := [path for path in _brought(library, model, LORA) if path.stem == name]:
+        return brought[0]
     folder = library.root / LORAS
     found = sorted(path for path in folder.glob("*") if path.stem == name and path.is_file())
     if not found:
@@ -121,10 +126,15 @@ def find_lora(library: Library, name: str) -> Path:
 
 def find_relight(library: Library, name: str) -> Path | None:
     """The relighting LoRA of a model, where it is here."""
+    return next(iter(_brought(library, name, RELIGHT)), None)
+
+
+def _brought(library: Library, name: str, part: str) -> list[Path]:
+    """The files of one part of a model that are here."""
     model = find_manifest(name)
-    paths = {file.path for file in model.files if file.part == RELIGHT}
+    paths = {file.path for file in model.files if file.part == part}
     here = (held.path for held in library.held(model) if held.path in paths and held.state is State.HERE)
-    return next((library.folder(model) / path for path in here), None)
+    return [library.folder(model) / path for path in here]
 
 
 @torch.inference_mode()

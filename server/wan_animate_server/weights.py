@@ -35,7 +35,8 @@ def read_model(name: str, folder: Path, device: torch.device, precision: Precisi
     """The small model in `folder`, all of it on `device`: `<name>.json` with its sizes, tokenizer.json, and a
     safetensors file for each network; random where it has none of these. Raises `BadInput`."""
     sizes = read_sizes(folder / f"{name}.json")
-    weights = sorted(folder.rglob("*.safetensors"))
+    # Not its LoRAs, which lie beside the networks and may be left out.
+    weights = sorted(path for part in Part for path in folder.rglob(f"{part}*.safetensors"))
     transformer, vae, text, clip = networks = sizes.build("meta" if weights else "cpu")
     if weights:
         for part, network in zip(Part, networks, strict=True):
