@@ -16,6 +16,7 @@ from wan_animate_server import world
 from wan_animate_server.train import autoencoder, judge, stages
 from wan_animate_server.train.run import Order
 from wan_animate_server.train.stages import Stage
+from wan_animate_server.train.workshop import Workshop, lay_out
 from wan_animate_server.weights import PUPPET
 
 SIZE, FRAMES, CLIPS = 32, 9, 6
@@ -59,6 +60,7 @@ def make_small(drawn: world.Clips, patch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
         (autoencoder, "CLIPS", 2), (autoencoder, "DRAWN", 2), (autoencoder, "HELD_OUT", 2),
         (autoencoder, "MEASURED", 2), (judge, "CLIPS", 2), (judge, "STEPS", 2), (stages, "BATCH", 4),
+        (stages, "PATHS", 2),
     ):  # fmt: skip
         patch.setattr(module, name, value)
 
@@ -90,3 +92,19 @@ def order(begun: Path, tmp_path: Path) -> Callable[..., Order]:
         )  # fmt: skip
 
     return make
+
+
+@pytest.fixture
+def workshop(begun: Path, tmp_path: Path) -> Workshop:
+    """A model whose weights are written, its face path not zero."""
+    lay_out(tmp_path / "model", begun)
+    workshop = Workshop.open(tmp_path / "model", begun, torch.device("cpu"), 0)
+    with torch.no_grad():
+        for name, parameter in workshop.networks.transformer.named_parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
+    for network in workshop.networks:
+        for parameter in network.parameters():
+            parameter.data = parameter.data.half().float()
+    workshop.write()
+    return workshop

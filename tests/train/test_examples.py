@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from wan_animate_server.train import pool as pools
 from wan_animate_server.train.examples import Choice, Examples
 from wan_animate_server.train.pool import Batch, Encoder
 from wan_animate_server.train.student import Student, both_prompts, clip_pixels, known_channels
-from wan_animate_server.train.workshop import Workshop, lay_out
+from wan_animate_server.train.workshop import Workshop
 from wan_animate_server.weights import read_model
 
 from .conftest import CLIPS, FRAMES, SIZE
@@ -57,22 +56,6 @@ class ClipSignals:
     def mask(self, i: int) -> Mask:
         fit = region.Fit(SIZE, SIZE, region.BLOCK)
         return region.model_mask(self.masks[self.i, i].numpy(), fit)
-
-
-@pytest.fixture
-def workshop(begun: Path, tmp_path: Path) -> Workshop:
-    """A model whose weights are written, its face path not zero."""
-    lay_out(tmp_path / "model", begun)
-    workshop = Workshop.open(tmp_path / "model", begun, torch.device("cpu"), 0)
-    with torch.no_grad():
-        for name, parameter in workshop.networks.transformer.named_parameters():
-            if not parameter.any():
-                parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
-    for network in workshop.networks:
-        for parameter in network.parameters():
-            parameter.data = parameter.data.half().float()
-    workshop.write()
-    return workshop
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,8 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from .. import world
 from ..model.vae import VAE, VAEConfig
 from . import examples as shown
-from .average import Average
 from .budget import Budget
+from .descent import Descent, compiled, descend
 from .pace import Pace, timed
 from .precision import autocast
 from .record import Report, psnr, sheet
@@ -28,7 +29,7 @@ CLIPS = 8
 DRAWN = 16
 """Steps whose clips are drawn together: the world is as fast for many clips as for few."""
 
-RATE = 1.5e-3
+DESCENT = Descent(rate=1.5e-3, betas=(0.9, 0.99), decay=1e-3)
 KL = 2e-4
 """Of the mean over latents: enough to keep them small and smooth, too little to blur."""
 
@@ -98,7 +99,7 @@ def batch(spec: world.Spec, seeds: Tensor, generator: torch.Generator) -> Batch:
     """Pictures in all lights, reference pictures as still clips, skeletons, and conditioning videos."""
     clips = world.clips(spec, seeds)
     n = len(seeds)
-    choice = shown.choose(n, seeds.device, generator, shown.OVERLAPS)
+    choice = shown.choose(n, seeds.device, generator, shown.OVERLAPS, lit=False)
     made = shown.examples(clips, seeds, choice, face_size=clips.face.shape[2])
     still = clips.reference.unsqueeze(1).expand_as(clips.frames)
     kinds = torch.stack([clips.frames, clips.relit, clips.neutral, clips.own, still])
@@ -134,34 +135,18 @@ def train(vae: VAE, spec: world.Spec, budget: Budget, seed: int, team: Team) -> 
     team.share(vae)
     channels_last(vae)
     vae.train().requires_grad_(requires_grad=True)
-    average = Average(vae)
-    optimiser = torch.optim.AdamW(
-        vae.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-3, fused=device.type == "cuda"
-    )
-    step_loss = torch.compile(loss) if device.type == "cuda" else loss
-    drawn = batches(spec, device, team.seed(seed))
+    of, drawn = compiled(loss, device), batches(spec, device, team.seed(seed))
     pace = Pace("vae", device, flops(vae, spec) * 2 * CLIPS * team.size)
-    for step in pace.steps(budget):
+
+    def step_loss(_: int) -> Tensor:
         made = next(drawn)
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * team.haste * budget.rate(step)
-        optimiser.zero_grad(set_to_none=True)
-        value = step_loss(vae, made.pictures, made.weight)
-        torch.autograd.backward(value)
-        team.average(vae.parameters())
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimiser.step()
-        average.update()
-        pace.add(value)
-        if team.leads and pace.due():
-            yield judged(average.module, spec, pace.report())
-            pace.resume()
-    last = pace.report()
-    vae.load_state_dict(average.module.state_dict())
-    vae.eval().requires_grad_(requires_grad=False)
+        return of(vae, made.pictures, made.weight)
+
+    last = yield from descend(vae, step_loss, DESCENT, pace, budget, team, partial(judged, spec))
+    vae.eval()
     vae.config = measured(vae, spec, seed)
     if team.leads:
-        yield judged(vae, spec, last)
+        yield judged(spec, vae, last)
 
 
 def channels_last(vae: VAE) -> None:
@@ -181,7 +166,7 @@ def flops(vae: VAE, spec: world.Spec) -> float:
 
 
 @torch.inference_mode()
-def judged(vae: VAE, spec: world.Spec, report: Report) -> Report:
+def judged(spec: world.Spec, vae: VAE, report: Report) -> Report:
     """`report` with PSNR on clips that are never trained on, and a sheet of pictures beside what became of them."""
     device = vae.conv1.weight.device
     clips = world.clips(replace(spec, split="held-out"), torch.arange(HELD_OUT, device=device))

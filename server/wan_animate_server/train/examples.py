@@ -34,9 +34,11 @@ class Choice:
     """int [B], frames that are known already."""
 
 
-def choose(batch: int, device: torch.device, generator: torch.Generator, overlaps: tuple[int, ...]) -> Choice:
-    """Both modes and all `overlaps` alike, at random."""
-    replace = torch.rand(batch, device=device, generator=generator) < 0.5
+def choose(
+    batch: int, device: torch.device, generator: torch.Generator, overlaps: tuple[int, ...], *, lit: bool
+) -> Choice:
+    """Both modes and all `overlaps` alike, at random; `lit` is asked for where persons are replaced alone."""
+    replace = torch.rand(batch, device=device, generator=generator) < (1.0 if lit else 0.5)
     drawn = torch.randint(len(overlaps), (batch,), device=device, generator=generator)
     return Choice(replace, torch.tensor(overlaps, device=device)[drawn])
 

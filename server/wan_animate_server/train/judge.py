@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wan_animate_blender.wire import Solver
 
-from .. import sampling, world
+from .. import world
 from ..conditions import Picture
 from ..model.vae import VAE
 from . import examples as shown
@@ -48,7 +48,7 @@ class Judge:
         device = encoder.device
         seeds = torch.arange(CLIPS, device=device)
         generator = torch.Generator(device).manual_seed(0)
-        choice = shown.choose(CLIPS, device, generator, (0,))
+        choice = shown.choose(CLIPS, device, generator, (0,), lit=lit)
         clips = world.clips(replace(spec, split="held-out", portraits=0.5), seeds)
         made = shown.examples(clips, seeds, choice, face_size, lit=lit)
         batch = encoder(made)
@@ -64,34 +64,28 @@ class Judge:
 
         `bound` is what the autoencoder alone loses. `face` figures look at the face's box only.
         """
-        made = self._made(student, self.batch)
-        bound = self._decoded(self.batch.target.float())
+        made = self.made(student)
         figures = {
             "psnr": psnr(made, self.truth, self.body),
-            "bound": psnr(bound, self.truth, self.body),
+            "bound": psnr(self.bound(), self.truth, self.body),
             "psnr_face": psnr(made, self.truth, self.face),
         }
         for name, fields in SIGNALS.items():
-            swapped = self._made(student, _swapped(self.batch, fields))
+            swapped = replace(self, batch=_swapped(self.batch, fields)).made(student)
             figures[f"swapped_{name}"] = psnr(swapped, self.truth, self.face if name == "face" else self.body)
         middle = made.shape[2] // 2
         columns = (self.plate, self.pose, self.truth, made)
         return figures, sheet([clip[:, :, middle] for clip in columns])
 
-    def _made(self, student: Student, batch: Batch) -> Tensor:
-        """The pictures that the student makes, in few steps."""
-        present = torch.zeros(len(self.noise), dtype=torch.bool, device=self.noise.device)
-        with autocast(self.noise.device):
-            constants = student.constants(batch, present)
-
-            def velocity(x: Tensor, sigma: float) -> Tensor:
-                step = torch.full_like(present, sampling.timestep(sigma), dtype=torch.long)
-                return student.velocity(x, step, constants).float()
-
-            levels = sampling.noise_levels(Solver.DPMPP, STEPS)
-            for step in sampling.solve(Solver.DPMPP, velocity, self.noise, levels):
-                latents = step.sample
+    def made(self, student: Student, steps: int = STEPS) -> Tensor:
+        """The pictures that the student makes in so many steps, float [B, 3, T, H, W]."""
+        for step in student.walk(self.batch, self.noise, Solver.DPMPP, steps):
+            latents = step.sample
         return self._decoded(latents[:, :, 1:])
+
+    def bound(self) -> Tensor:
+        """The pictures of a perfect student: what the autoencoder alone makes of the truth."""
+        return self._decoded(self.batch.target.float())
 
     def _decoded(self, latents: Tensor) -> Tensor:
         with autocast(latents.device):

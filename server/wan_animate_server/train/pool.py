@@ -108,7 +108,7 @@ class Pool:
         device = self._encoder.device
         seeds = torch.arange(count, device=device) + self._drawn
         self._drawn += count
-        choice = shown.choose(count, device, self._generator, shown.OVERLAPS)
+        choice = shown.choose(count, device, self._generator, shown.OVERLAPS, lit=self._lit)
         clips = world.clips(self._spec, seeds)
         return self._encoder(shown.examples(clips, seeds, choice, self._face_size, lit=self._lit))
 

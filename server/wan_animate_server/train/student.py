@@ -5,12 +5,14 @@ Shows the transformer exactly what the pipeline shows it, for many clips at once
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+
+from wan_animate_blender.wire import Solver
 
 from .. import conditions, sampling
 from ..model.attention import Keys, rope_table
@@ -23,6 +25,9 @@ from .precision import autocast
 
 LEVELS = 1000
 """The network is told the time as a whole number up to this."""
+
+REFERENCE_WEIGHT = 0.1
+"""Of an error in the reference's own slot, which is sampled with the rest and thrown away."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +103,19 @@ class Student(nn.Module):
         """At noisy latents x, for times [B] as whole numbers."""
         return self.transformer.denoise(x, self.time(step), constants)
 
+    def walk(self, batch: Batch, noise: Tensor, solver: Solver, steps: int) -> Iterator[sampling.Step]:
+        """Sample latents as the pipeline does, without guidance; frame 0 is the reference's slot."""
+        present = torch.zeros(len(noise), dtype=torch.bool, device=noise.device)
+        with autocast(noise.device):
+            constants = self.constants(batch, present)
+
+        def velocity(x: Tensor, sigma: float) -> Tensor:
+            step = torch.full_like(present, sampling.timestep(sigma), dtype=torch.long)
+            with autocast(x.device):
+                return self.velocity(x, step, constants).float()
+
+        return sampling.solve(solver, velocity, noise, sampling.noise_levels(solver, steps))
+
     def loss(self, batch: Batch, question: Question) -> Tensor:
         """Mean square of the velocity's error; the reference's own slot counts a little, for it is sampled too."""
         clean = torch.cat([batch.reference, batch.target], 2).float()
@@ -107,7 +125,7 @@ class Student(nn.Module):
             constants = self.constants(batch, question.absent)
             velocity = self.velocity(x, (LEVELS * question.level).long(), constants)
         error = (velocity.float() - (question.noise - clean)).square().mean(1)
-        slot = torch.full_like(error[:, :1], 0.1)
+        slot = torch.full_like(error[:, :1], REFERENCE_WEIGHT)
         weight = torch.cat([slot, batch.weight.float()], 1)
         return (error * weight).sum() / weight.sum()
 

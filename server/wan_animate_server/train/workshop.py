@@ -23,9 +23,11 @@ from ..checkpoint import load_into, open_checkpoint
 from ..names import Part
 from ..sizes import Networks, Sizes, read_sizes
 from ..weights import PUPPET, TOKENIZER, randomise, read_tokenizer, same
+from . import lowrank
 from .student import initialise
 
 NAME = "puppet"
+
 LARGEST = 14_000_000
 """Bytes of one file of weights; a larger network is cut into several."""
 
@@ -62,6 +64,14 @@ class Workshop:
         rows = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in sizes.items())
         write_atomically(path, ("{\n" + ",\n".join(rows) + "\n}\n").encode())
 
+    def lora(self, name: str) -> Path:
+        """The file of a LoRA of this model."""
+        return self.folder / f"{name}.safetensors"
+
+    def write_lora(self, name: str) -> None:
+        """What is being trained beside the transformer."""
+        write_atomically(self.lora(name), save(lowrank.tensors(self.networks.transformer)))
+
     def tell(self, stage: str, facts: Mapping[str, Any]) -> None:
         """Add a stage to the card."""
         self.card.append({"stage": stage, "date": datetime.now(UTC).date().isoformat(), **facts})
@@ -69,12 +79,14 @@ class Workshop:
 
 
 def lay_out(folder: Path, source: Path | None) -> None:
-    """Make `folder`, with the sizes and the tokenizer of the model that is gone on from."""
+    """Make `folder`, with sizes, tokenizer and LoRAs of the model that is gone on from."""
     folder.mkdir(parents=True, exist_ok=True)
     begin = source or PUPPET
-    for name in (f"{NAME}.json", TOKENIZER):
-        if not (folder / name).exists() or begin.resolve() != folder.resolve():
-            shutil.copyfile(begin / name, folder / name)
+    if begin.resolve() == folder.resolve():
+        return
+    loras = [path for path in begin.glob("*.safetensors") if path.stem not in set(Part)]
+    for path in (begin / f"{NAME}.json", begin / TOKENIZER, *loras):
+        shutil.copyfile(path, folder / path.name)
 
 
 def _networks(folder: Path, sizes: Sizes, device: torch.device, seed: int) -> Networks:
