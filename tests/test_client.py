@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import math
 import os
 import socket
 import subprocess
@@ -13,13 +15,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import uvicorn
 
-from wan_animate_blender import client
+from wan_animate_blender import client, delivery
 from wan_animate_blender.client import Server, is_loopback
-from wan_animate_blender.session import News, Session, deliver
+from wan_animate_blender.delivery import AWAY, Waiting, deliver, resume
+from wan_animate_blender.session import News, Session
 from wan_animate_blender.wire import (
     SHOT_FILE,
     TAKE_FILE,
@@ -38,17 +43,20 @@ from wan_animate_server import app as app_module
 from wan_animate_server.datafolder import DataFolder
 from wan_animate_server.jobs import Jobs
 
+from .conftest import QUICK
+
 TOKEN = "a-token-of-the-test"
 
 
 @contextlib.contextmanager
-def serving(data: Path) -> Iterator[str]:
-    """The application without a worker, on a free port; yields its address."""
+def serving(data: Path, port: int = 0) -> Iterator[str]:
+    """The application without a worker, on `port` or a free one; yields its address."""
     folder = DataFolder(data)
     config = uvicorn.Config(app_module.create_app(folder, Jobs(folder.queue), TOKEN), log_config=None)
     server = uvicorn.Server(config)
     with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        door.bind(("127.0.0.1", port))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
         thread.start()
         while not server.started:
@@ -155,26 +163,58 @@ def test_a_delivery_that_is_cancelled_while_queued_says_so(server: Server, expor
     assert not (export.parent / "takes").exists()
 
 
-def queue_and_stop(data: Path, export: Path) -> tuple[Session, Iterator[News]]:
+def queue_and_stop(data: Path, export: Path, patience: float = math.inf) -> tuple[Session, Iterator[News], Server]:
     """A delivery that has its job in the queue of a server that is gone by now."""
     session = Session(poll=0.01)
     with serving(data) as url:
-        session.start("strip-1", lambda cancelled: deliver(Server(url, TOKEN), export, cancelled))
+        server = Server(url, TOKEN)
+        session.start("strip-1", lambda cancelled: deliver(server, export, cancelled, patience))
         news = session.wait("strip-1")
         while not ((letter := next(news)).step and letter.step.job):
             pass
-    return session, news
+    return session, news, server
 
 
-def test_a_server_that_stays_away_is_given_up(export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wan_animate_blender.session.PATIENCE_SECONDS", 0.2)
-    session, news = queue_and_stop(tmp_path / "data", export)
+def test_where_nobody_watches_a_server_that_stays_away_is_given_up(export: Path, tmp_path: Path) -> None:
+    session, news, _ = queue_and_stop(tmp_path / "data", export, patience=0.2)
     assert isinstance(list(news)[-1].problem, Unavailable)
     session.close()
 
 
+def test_a_server_that_comes_back_is_asked_again(export: Path, tmp_path: Path) -> None:
+    session, news, server = queue_and_stop(tmp_path / "data", export)
+    assert any(letter.step and letter.step.stage == AWAY for letter in news)
+    with serving(tmp_path / "data", int(server.url.rsplit(":")[-1])):
+        server.cancel(server.jobs()[0].id)
+        last = list(news)[-1]
+    session.close()
+    assert str(last.problem) == "SH010 was cancelled; finished segments are kept on the server"
+
+
+def test_a_server_that_is_away_is_asked_ever_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(delivery, "time", SimpleNamespace(monotonic=lambda: now))
+    asked = []
+
+    class Away:
+        url = "http://127.0.0.1:9"
+
+        def job(self, _: str) -> Job:
+            asked.append(now)
+            raise client.NoAnswer("no server answers")
+
+    job = Job(id="a", shot="SH010", state=JobState.QUEUED)
+    for _ in delivery.watch(cast(Server, Away()), job, threading.Event()):
+        now += 0.5
+        if now > 120:
+            break
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    assert pauses[0] < 2 and pauses == sorted(pauses)
+    assert 29 < pauses[-1] < 32
+
+
 def test_cancelling_does_not_wait_for_a_server_that_is_gone(export: Path, tmp_path: Path) -> None:
-    session, news = queue_and_stop(tmp_path / "data", export)
+    session, news, _ = queue_and_stop(tmp_path / "data", export)
     began = time.monotonic()
     session.cancel("strip-1")
     assert isinstance(list(news)[-1].problem, Interrupted)
@@ -356,11 +396,102 @@ def done(whole: Server, export: Path) -> Job:
     return now
 
 
-def test_the_same_job_fetched_again_is_the_next_version(whole: Server, done: Job, tmp_path: Path) -> None:
+def test_the_same_job_fetched_again_is_what_is_there_already(whole: Server, done: Job, tmp_path: Path) -> None:
     takes = tmp_path / "takes"
-    for version in (1, 2):
-        drain(whole.collect(done.id, takes))
-        assert Take.loads((takes / f"v00{version}" / TAKE_FILE).read_bytes()).version == version
+    drain(whole.collect(done.id, takes))
+    before = {path: path.stat().st_mtime_ns for path in takes.rglob("*.png")}
+    (takes / "v001" / "comp" / "1002.png").write_bytes(b"damaged")
+    drain(whole.collect(done.id, takes))
+    assert [folder.name for folder in takes.iterdir()] == ["v001"]
+    after = {path: path.stat().st_mtime_ns for path in takes.rglob("*.png")}
+    assert [path.name for path in before if before[path] != after[path]] == ["1002.png"]
+    take = Take.loads((takes / "v001" / TAKE_FILE).read_bytes())
+    assert (take.version, take.job, take.state) == (1, done.id, TakeState.COMPLETE)
+    assert {path: file_entry(takes / "v001" / path) for path in take.files} == take.files
+
+
+def test_another_job_of_the_shot_is_the_next_version(whole: Server, done: Job, export: Path, tmp_path: Path) -> None:
+    drain(whole.collect(done.id, export.parent / "takes"))
+    session = Session(poll=0.05)
+    session.start("strip-1", lambda cancelled: deliver(whole, export, cancelled))
+    *_, last = session.wait("strip-1")
+    session.close()
+    assert last.result == str(export.parent / "takes" / "v002")
+
+
+def test_a_download_that_is_broken_off_goes_on_where_it_ended(whole: Server, done: Job, tmp_path: Path) -> None:
+    parts = whole.collect(done.id, tmp_path)
+    for _ in range(3):
+        next(parts)
+    parts.close()
+    folder = tmp_path / "v001"
+    assert Take.loads((folder / TAKE_FILE).read_bytes()).state is TakeState.PARTIAL
+    first = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+    assert len(first) == 3
+    drain(whole.collect(done.id, tmp_path))
+    assert Take.loads((folder / TAKE_FILE).read_bytes()).state is TakeState.COMPLETE
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+
+
+LONG = replace(QUICK, steps=60)
+"""Segments of five frames that take a while each."""
+
+
+def test_frames_are_fetched_while_the_rest_is_rendered(whole: Server, make_shot: Callable[..., Path]) -> None:
+    export = make_shot(frames=13, settings=replace(LONG, seed=31))
+    takes = export.parent / "takes"
+    drain(whole.submit(read(export), export))
+    job = whole.jobs()[-1]
+    while not (now := whole.job(job.id)).frames:
+        assert not now.state.is_final, now.message
+        time.sleep(0.05)
+    drain(whole.collect(job.id, takes))
+    early = Take.loads((takes / "v001" / TAKE_FILE).read_bytes())
+    assert early.state is TakeState.PARTIAL
+    assert 0 < len(early.sequence("comp")) < 13
+    session = Session(poll=0.05)
+    session.start("strip-1", lambda cancelled: resume(whole, [Waiting(job.id, takes)], cancelled, fetch=True))
+    *_, arrived, last = session.wait("strip-1")
+    session.close()
+    assert last.problem is None
+    assert arrived.step and arrived.step.take == takes / "v001"
+    assert len(Take.loads((takes / "v001" / TAKE_FILE).read_bytes()).sequence("comp")) == 13
+
+
+def test_jobs_of_an_earlier_session_are_fetched_whatever_becomes_of_one(
+    whole: Server, done: Job, tmp_path: Path
+) -> None:
+    waiting = [Waiting("0" * 32, tmp_path), Waiting(done.id, tmp_path)]
+    session = Session(poll=0.05)
+    session.start("strip-1", lambda cancelled: resume(whole, waiting, cancelled, fetch=True))
+    *steps, last = session.wait("strip-1")
+    assert "there is no job" in str(last.problem)
+    assert [news.step.take for news in steps if news.step and news.step.take] == [tmp_path / "v001"]
+    session.start("strip-1", lambda cancelled: resume(whole, waiting[1:], cancelled, fetch=False))
+    *steps, last = session.wait("strip-1")
+    session.close()
+    assert last.result == "SH010 is rendered; import it from the list of jobs"
+    assert not [news.step.take for news in steps if news.step and news.step.take]
+
+
+def test_a_cancelled_job_is_tried_again_and_forgotten(whole: Server, make_shot: Callable[..., Path]) -> None:
+    export = make_shot(settings=replace(LONG, seed=32))
+    drain(whole.submit(read(export), export))
+    job = whole.jobs(newest=1)[0]
+    while not (picture := whole.preview(job.id)):
+        time.sleep(0.05)
+    assert picture.startswith(b"\x89PNG")
+    with pytest.raises(BadInput, match="only a failed or cancelled one is tried again"):
+        whole.retry(job.id)
+    whole.cancel(job.id)
+    while not whole.job(job.id).state.is_final:
+        time.sleep(0.05)
+    assert whole.retry(job.id).state is JobState.QUEUED
+    whole.cancel(job.id)
+    while not whole.job(job.id).state.is_final:
+        time.sleep(0.05)
+    whole.remove(job.id)
+    assert job.id not in [one.id for one in whole.jobs()]
 
 
 def test_a_file_that_arrives_damaged_leaves_nothing_behind(

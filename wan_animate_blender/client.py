@@ -31,10 +31,14 @@ from .wire import (
     Problem,
     Shot,
     Take,
+    TakeState,
     Unavailable,
     WireError,
     claim_version,
     file_entry,
+    sha256_file,
+    version_name,
+    versions,
     write_atomically,
 )
 
@@ -43,11 +47,18 @@ CHUNK = 4 << 20
 
 AS_JSON = {"Content-Type": "application/json"}
 
+FROM_A_PROXY = (502, 503, 504)
+"""What a proxy says while the server behind it is away."""
+
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
 """Longest wait for a connection, and for the next byte of an answer."""
 
 
 M = TypeVar("M", bound=Message)
+
+
+class NoAnswer(Unavailable):
+    """Nobody answers at the moment: worth asking again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,14 +133,27 @@ class Server:
     def job(self, job: str) -> Job:
         return self._message(Job, self._call("GET", f"/v1/jobs/{quote(job)}"))
 
-    def jobs(self) -> tuple[Job, ...]:
-        """All jobs the server knows, in its order."""
-        said = self._json(self._call("GET", "/v1/jobs"), list)
+    def jobs(self, newest: int = 100_000) -> tuple[Job, ...]:
+        """The last jobs that came to the server, in their order."""
+        said = self._json(self._call("GET", f"/v1/jobs?newest={newest}"), list)
         return tuple(Job.from_json(item) for item in said)
 
     def cancel(self, job: str) -> Job:
         """Ask `job` to stop; it may be `cancelling` for a while."""
         return self._message(Job, self._call("DELETE", f"/v1/jobs/{quote(job)}"))
+
+    def retry(self, job: str) -> Job:
+        """Queue `job` again, which failed or was cancelled. Raises `BadInput` for another."""
+        return self._message(Job, self._call("POST", f"/v1/jobs/{quote(job)}/retry"))
+
+    def remove(self, job: str) -> None:
+        """Let the server forget `job`, which has ended, and its take. Raises `BadInput` for another."""
+        self._call("POST", f"/v1/jobs/{quote(job)}/remove")
+
+    def preview(self, job: str) -> bytes:
+        """A small PNG of what `job` is making; empty while there is none."""
+        reply = self._call("GET", f"/v1/jobs/{quote(job)}/preview", accept=(404,))
+        return b"" if reply.status_code == 404 else reply.content
 
     def take(self, job: str) -> Take:
         """What `job` has rendered so far. Raises `BadInput` while there is nothing."""
@@ -146,22 +170,24 @@ class Server:
         write_atomically(target, data)
 
     def collect(self, job: str, takes: Path) -> Generator[float, None, Path]:
-        """Download the take of `job` into a new version below `takes`; yields how much is there, returns the folder.
+        """Download what is there of the take of `job`; yields how much has arrived, returns the folder below `takes`.
 
-        `take.json` comes last and carries the version that was free here. What stops the download removes the folder.
+        That is the one in which earlier parts of it are, else the next version. `take.json` lists what is there and
+        carries the job and the version that was free here; what has arrived when the download is stopped is not sent
+        again, and a folder in which nothing has is removed.
         """
-        take = self.take(job)
-        folder = claim_version(takes, TAKE_PREFIX)
+        take = replace(self.take(job), job=job)
+        folder = _fetched(takes, job) or _begin(takes, take)
         try:
             for count, (path, entry) in enumerate(sorted(take.files.items()), start=1):
-                self.fetch(job, path, entry, folder / path)
+                if not _is_here(folder / path, entry):
+                    self.fetch(job, path, entry, folder / path)
                 yield count / len(take.files)
-            local = replace(take, version=int(folder.name.removeprefix(TAKE_PREFIX)))
-            write_atomically(folder / TAKE_FILE, local.dumps().encode())
+            _note(folder, take)
         except OSError as error:
             raise BadInput(f"cannot write the take to {folder} ({error.strerror or error}); make room there") from error
         finally:
-            if not (folder / TAKE_FILE).exists():
+            if not any(path.is_dir() for path in folder.iterdir()):
                 shutil.rmtree(folder, ignore_errors=True)
         return folder
 
@@ -214,7 +240,7 @@ class Server:
                 timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False,
             )  # fmt: skip
         except requests.RequestException as error:
-            raise Unavailable(_no_answer(self.url, error)) from error
+            raise NoAnswer(_no_answer(self.url, error)) from error
         if 200 <= reply.status_code < 300 or reply.status_code in accept:
             return reply
         raise self._problem(reply)
@@ -224,7 +250,8 @@ class Server:
         try:
             said = ErrorReply.loads(reply.content)
         except WireError:
-            return Unavailable(_not_ours(self.url, f"status {reply.status_code}"))
+            kind = NoAnswer if reply.status_code in FROM_A_PROXY else Unavailable
+            return kind(_not_ours(self.url, f"status {reply.status_code}"))
         if reply.status_code == 401:
             return BadInput(_wrong_token(self.url))
         if reply.status_code == 426:
@@ -239,6 +266,31 @@ class Server:
 
     def _message(self, kind: type[M], reply: requests.Response) -> M:
         return kind.from_json(self._json(reply))
+
+
+def _fetched(takes: Path, job: str) -> Path | None:
+    """The folder below `takes` with what was fetched of `job` before."""
+    for folder in (takes / version_name(TAKE_PREFIX, number) for number in reversed(versions(takes, TAKE_PREFIX))):
+        with contextlib.suppress(OSError, WireError):  # not ours to read, such as another release's
+            if Take.loads((folder / TAKE_FILE).read_bytes()).job == job:
+                return folder
+    return None
+
+
+def _begin(takes: Path, take: Take) -> Path:
+    """A new version that says of what it will be."""
+    folder = claim_version(takes, TAKE_PREFIX)
+    _note(folder, replace(take, state=TakeState.PARTIAL, files={}))
+    return folder
+
+
+def _note(folder: Path, take: Take) -> None:
+    local = replace(take, version=int(folder.name.removeprefix(TAKE_PREFIX)))
+    write_atomically(folder / TAKE_FILE, local.dumps().encode())
+
+
+def _is_here(file: Path, entry: FileEntry) -> bool:
+    return file.is_file() and file.stat().st_size == entry.size and sha256_file(file) == entry.sha256
 
 
 def _opened(path: Path, entry: FileEntry) -> BinaryIO:

@@ -11,9 +11,10 @@ import bpy
 from . import background, clip, desk, export, identity, plate, preflight, take, timeline
 from .chain import chain
 from .client import Server
+from .delivery import deliver
 from .preferences import chosen_server, shots_folder
 from .request import prepare, scene_of
-from .session import Cancelled, Step, Work, deliver
+from .session import Cancelled, Step, Work
 from .wire import Problem, RasterKind
 
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar
 
-from .client import Server
-from .wire import SHOT_FILE, TAKES, BadInput, Interrupted, Job, JobState, Problem, Shot, Unavailable
+from .wire import BadInput, Job, Problem
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.3
 """How long the thread rests when no work has anything to say."""
-
-PATIENCE_SECONDS = 60.0
-"""How long a server that stopped answering may stay away: it is given time to start again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +28,8 @@ class Step:
     """0 to 1 of this stage."""
     message: str = ""
     job: Job | None = None
+    server: str = ""
+    """Address of the one that has the job."""
     whole: float = 0.0
     """0 to 1 of all that was asked for, in a chain."""
     person: str = ""
@@ -156,58 +153,3 @@ class Session:
             log.exception("work %s failed", ticket)
             return News(ticket=ticket, problem=Problem(f"{type(error).__name__}: {error}; this is a fault of ours"))
         return News(ticket=ticket, step=step) if step else None
-
-
-def deliver(server: Server, export: Path, cancelled: Cancelled) -> Work[str]:
-    """Have the exported shot in `export` rendered; returns the folder of its take, beside the exports.
-
-    Raises `Interrupted` when it was cancelled: finished segments stay on the server.
-    """
-    try:
-        shot = Shot.loads((export / SHOT_FILE).read_bytes())
-    except OSError as error:
-        raise BadInput(f"{export} holds no {SHOT_FILE} ({error.strerror or error}); export the shot again") from error
-    job = yield from _until_cancelled(cancelled, "uploading", server.submit(shot, export))
-    job = yield from _watch(server, job, cancelled)
-    if job.state is JobState.FAILED:
-        raise Unavailable(f"the server could not render {shot.name}: {job.message}")
-    if job.state is JobState.CANCELLED:
-        raise Interrupted(f"{shot.name} was cancelled; finished segments are kept on the server")
-    folder = yield from _until_cancelled(cancelled, "fetching", server.collect(job.id, export.parent / TAKES))
-    return str(folder)
-
-
-def _until_cancelled(cancelled: Cancelled, stage: str, parts: Generator[float, None, T]) -> Generator[Step, None, T]:
-    """Turn the fractions of `parts` into steps. Raises `Interrupted` between two of them."""
-    while not cancelled.is_set():
-        try:
-            yield Step(stage=stage, progress=next(parts))
-        except StopIteration as stop:
-            return cast(T, stop.value)
-    parts.close()
-    raise Interrupted(f"{stage} was cancelled; what has arrived is not sent again")
-
-
-def _watch(server: Server, job: Job, cancelled: Cancelled) -> Work[Job]:
-    """Say how `job` stands whenever that changes, until it is final; tell the server when it was cancelled."""
-    told, last_heard = False, time.monotonic()
-    yield _step(job)
-    while not job.state.is_final:
-        try:
-            tell = cancelled.is_set() and not told
-            now = server.cancel(job.id) if tell else server.job(job.id)
-        except Unavailable as error:
-            if cancelled.is_set():
-                raise Interrupted(f"{job.shot} was given up; the server did not answer any more ({error})") from error
-            if time.monotonic() - last_heard > PATIENCE_SECONDS:
-                raise
-            yield None
-            continue
-        told, last_heard = told or tell, time.monotonic()
-        yield _step(now) if now != job else None
-        job = now
-    return job
-
-
-def _step(job: Job) -> Step:
-    return Step(stage=job.stage or job.state, progress=job.progress, message=job.message, job=job)

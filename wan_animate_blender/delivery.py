@@ -1,0 +1,165 @@
+"""A job from its shot to its take: sent, watched for as long as it lasts, fetched. Knows neither bpy nor threads."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, repeat
+from pathlib import Path
+from typing import TypeVar, cast
+
+from .client import NoAnswer, Server
+from .session import Cancelled, Step, Work
+from .wire import SHOT_FILE, TAKES, BadInput, Interrupted, Job, JobState, Problem, Shot, Unavailable
+
+PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+"""Seconds after which a server that does not answer is asked again; the last one for ever."""
+
+PATIENCE_SECONDS = 60.0
+"""How long a server may stay away where nobody watches: it is given time to start again."""
+
+AWAY = "the server does not answer; trying again"
+"""What is being done meanwhile."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job that somebody waits for."""
+
+    job: str
+    takes: Path
+    """Where its take goes."""
+
+
+def deliver(server: Server, export: Path, cancelled: Cancelled, patience: float = math.inf) -> Work[str]:
+    """Have the exported shot in `export` rendered; returns the folder of its take, beside the exports.
+
+    A server that stops answering is waited for, `patience` seconds. Raises `Interrupted` when it was cancelled:
+    finished segments stay on the server.
+    """
+    try:
+        shot = Shot.loads((export / SHOT_FILE).read_bytes())
+    except OSError as error:
+        raise BadInput(f"{export} holds no {SHOT_FILE} ({error.strerror or error}); export the shot again") from error
+    job = yield from _until_cancelled(cancelled, "uploading", server.submit(shot, export))
+    job = yield from watch(server, job, cancelled, patience)
+    return str((yield from _collect(server, job, export.parent / TAKES, cancelled, patience)))
+
+
+def resume(server: Server, waiting: Sequence[Waiting], cancelled: Cancelled, *, fetch: bool) -> Work[str]:
+    """Go on with jobs that were sent before Blender or the file was closed, one after the other.
+
+    A step with its folder says that a take has arrived; without `fetch` they stay on the server. What is wrong with one
+    is raised when the others are done.
+    """
+    problems: list[Problem] = []
+    said = ""
+    for one in waiting:
+        try:
+            job = yield from _asked_for(server, one.job, cancelled)
+            job = yield from watch(server, job, cancelled)
+            said = f"{job.shot} is rendered; import it from the list of jobs"
+            if fetch:
+                folder = yield from _collect(server, job, one.takes, cancelled)
+                yield replace(_step(server, job), stage="arrived", take=folder)
+        except Interrupted:
+            raise
+        except Problem as problem:
+            problems.append(problem)
+    if problems:
+        raise problems[0]
+    return said
+
+
+def fetch(server: Server, job: str, takes: Path, cancelled: Cancelled) -> Work[str]:
+    """What is there of the take of `job`, whether or not it is done; a step says that it has arrived."""
+    folder = yield from _until_cancelled(cancelled, "fetching", server.collect(job, takes))
+    yield Step(stage="arrived", progress=1.0, whole=1.0, take=folder)
+    return str(folder)
+
+
+def watch(server: Server, job: Job, cancelled: Cancelled, patience: float = math.inf) -> Work[Job]:
+    """Say how `job` stands whenever that changes, until it is done; tell the server when it was cancelled.
+
+    Raises `Unavailable` when it failed and `Interrupted` when it was cancelled, here or elsewhere.
+    """
+    told = False
+    yield _step(server, job)
+    while not job.state.is_final:
+        tell = cancelled.is_set() and not told
+        ask = partial(server.cancel if tell else server.job, job.id)
+        now = yield from _patiently(partial(_once, ask), _step(server, job), cancelled, patience)
+        told = told or tell
+        yield _step(server, now) if now != job else None
+        job = now
+    if job.state is JobState.FAILED:
+        raise Unavailable(f"the server could not render {job.shot}: {job.message}")
+    if job.state is JobState.CANCELLED:
+        raise Interrupted(f"{job.shot} was cancelled; finished segments are kept on the server")
+    return job
+
+
+def _asked_for(server: Server, job: str, cancelled: Cancelled) -> Work[Job]:
+    away = Step(stage=AWAY, progress=0.0)
+    return (yield from _patiently(partial(_once, partial(server.job, job)), away, cancelled, math.inf))
+
+
+def _collect(
+    server: Server, job: Job, takes: Path, cancelled: Cancelled, patience: float = math.inf
+) -> Work[Path]:  # fmt: skip
+    def attempt() -> Work[Path]:
+        return (yield from _until_cancelled(cancelled, "fetching", server.collect(job.id, takes)))
+
+    return (yield from _patiently(attempt, _step(server, job), cancelled, patience))
+
+
+def _once(ask: Callable[[], T]) -> Work[T]:
+    """A question as a work that has nothing to say before its answer."""
+    yield from ()
+    return ask()
+
+
+def _patiently(attempt: Callable[[], Work[T]], now: Step, cancelled: Cancelled, patience: float) -> Work[T]:
+    """What `attempt` returns, tried again for as long as no server answers and nobody cancels."""
+    began, pauses = time.monotonic(), chain(PAUSES, repeat(PAUSES[-1]))
+    while True:
+        try:
+            return (yield from attempt())
+        except NoAnswer as error:
+            if cancelled.is_set():
+                sentence = f"given up here; the server did not answer, and goes on if it can ({error})"
+                raise Interrupted(sentence) from error
+            if time.monotonic() - began > patience:
+                raise
+            yield replace(now, stage=AWAY, message=str(error))
+        yield from _pause(next(pauses), cancelled)
+
+
+def _pause(seconds: float, cancelled: Cancelled) -> Work[None]:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not cancelled.is_set():
+        yield None
+
+
+def _until_cancelled(cancelled: Cancelled, stage: str, parts: Generator[float, None, T]) -> Work[T]:
+    """Turn the fractions of `parts` into steps. Raises `Interrupted` between two of them."""
+    while not cancelled.is_set():
+        try:
+            part = next(parts)
+        except StopIteration as stop:
+            return cast(T, stop.value)
+        yield Step(stage=stage, progress=part, whole=part)
+    parts.close()
+    raise Interrupted(f"{stage} was cancelled; what has arrived is not sent again")
+
+
+def _step(server: Server, job: Job) -> Step:
+    return Step(
+        stage=job.stage or job.state, progress=job.progress, whole=job.progress, message=job.message, job=job,
+        server=server.url,
+    )  # fmt: skip
