@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 from bpy.props import (
+    BoolProperty,
     CollectionProperty,
     EnumProperty,
     FloatProperty,
@@ -30,6 +31,11 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
     """Scene and name of the strip when it got its uid: what a copy does not share."""
     take: StringProperty(options=HIDDEN)
     """Which take an imported strip shows."""
+    layer: StringProperty(options=HIDDEN)
+    """Which layer of it."""
+    pinned: BoolProperty(name="Pin", description="Keep this take in sight when a newer one arrives", options=HIDDEN)
+    compared: StringProperty(options=HIDDEN)
+    """The take of this strip that was shown before the one that is."""
 
     people: CollectionProperty(type=WanAnimatePerson)
     """Back to front. Empty until a strip is looked at for the first time."""

@@ -2,49 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 
-from . import footage, identity, timeline
-from .wire import SHOT_FILE, TAKE_FILE, BadInput, Mode, RasterKind, Shot, Take, WireError, version_name
+from . import footage, identity, likeness, placement, stack, timeline
+from .wire import SHOT_FILE, TAKE_FILE, BadInput, Encoding, Mode, RasterKind, Shot, Take, WireError, version_name
 
 LAYER = {Mode.REPLACE: "character", Mode.ANIMATE: "generated"}
 """The layer of a take that goes into the edit."""
 
 COLOUR_TAG = "COLOR_04"
 
-LOOK = ("use_flip_x", "use_flip_y", "color_multiply", "color_saturation", "blend_alpha")
-WAY = ("offset_x", "offset_y", "scale_x", "scale_y", "rotation", "origin", "filter")
-CROP = ("min_x", "max_x", "min_y", "max_y")
-"""What an export from the source's own pixels leaves out, and the strip of its take needs in turn."""
+WHOLE = "comp"
+"""The layer that shows plate and character, where there is a plate."""
 
 
-def import_take(scene: bpy.types.Scene, folder: Path, *, strip: timeline.Strip | None = None) -> list[timeline.Strip]:
-    """Put the take in `folder` above the strip of `scene` that it was made from, and return the new strips.
+@dataclass(frozen=True)
+class Options:
+    """How a take goes into the edit."""
 
-    It lies where the same frames of the footage are now, its handles trimmed; nothing else of the edit is touched.
+    beside: tuple[str, ...] = ()
+    """Layers beside the one that is shown, "matte" or "comp"; their strips are muted."""
+    make_room: bool = False
+    """Move what has to stay above the take up by a channel, where there is no room for it."""
+    use_in_effects: bool = False
+    """Let transitions and other effects on the strip show the take instead of it."""
+    mute_source: bool = False
+    """Mute the strip that the take was made from."""
+
+
+PLAIN = Options()
+
+
+def import_take(
+    scene: bpy.types.Scene, folder: Path, *, strip: timeline.Strip | None = None, options: Options = PLAIN,
+) -> list[timeline.Strip]:  # fmt: skip
+    """Put the take in `folder` above the strip of `scene` that it was made from, and return the new strips: the one
+    that is shown first.
+
+    It lies where the same frames of the footage are now, its handles trimmed, below titles and all else that was above
+    the strip where there is room, and older takes are muted unless they are pinned. Nothing else of the edit is
+    touched but what `options` say.
     Raises `BadInput` when it is not complete, of another strip, in the edit already, or has no frame in common with
     what the strip shows now.
     """
     take = read(folder)
     strip = _its_strip(scene, take, strip)
-    files = pictures(take, folder, LAYER[take.mode])
-    _expect_new(scene, take)
+    layers = _new_layers(scene, take, options)
+    files = {layer: pictures(take, folder, layer) for layer in layers}
     shot = export_of(folder, take)
-    first = place(strip, shot)
+    _expect_space(shot, take)
+    span = _span(strip, take, place(strip, shot))
+    older = stack.of(scene, strip, take.shot)
+    new = [_add(scene, strip, take, layer, files[layer], span, options) for layer in layers]
+    for one in new:
+        _dress(scene, strip, one, shot, take)
+    if options.use_in_effects:
+        _use_in_effects(scene, strip, new)
+    if LAYER[take.mode] in layers:
+        stack.hide(older)
+    strip.mute = strip.mute or options.mute_source
+    return new
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Where a take lies on the timeline: all of its frames, and those that its strip shows."""
+
+    first: int
+    frames: int
+    start: int
+    end: int
+
+    @property
+    def whole(self) -> tuple[int, int]:
+        return self.first, self.first + self.frames
+
+
+def _span(strip: timeline.Strip, take: Take, first: int) -> _Span:
+    """Raises `BadInput` when the strip shows none of the frames."""
+    frames = take.last - take.first + 1
     start, end = timeline.frame_range(strip)
-    start, end = max(start, first), min(end, first + len(files))
+    start, end = max(start, first), min(end, first + frames)
     if start >= end:
         raise BadInput(
             f"{title(take)} has no frame that the strip {strip.name!r} still shows; "
-            f"trim the strip back to frames {first} to {first + len(files) - 1}"
+            f"trim the strip back to frames {first} to {first + frames - 1}"
         )
-    new = _add(scene, strip, take, files, first)
-    timeline.set_frame_range(new, start, end)
-    _dress(scene, strip, new, shot, take)
-    return [new]
+    return _Span(first, frames, start, end)
+
+
+def _new_layers(scene: bpy.types.Scene, take: Take, options: Options) -> list[str]:
+    """The layers that are wanted and not in the edit yet. Raises `BadInput` when all are, or the take has them not."""
+    wanted = [LAYER[take.mode], *options.beside]
+    if options.use_in_effects and take.mode is Mode.REPLACE:
+        wanted.append(WHOLE)  # the character alone would stand before nothing there
+    lacking = [layer for layer in wanted if layer not in take.layers]
+    if lacking:
+        raise BadInput(f"{title(take)} has no {lacking[0]}; it has {' and '.join(take.layers)}")
+    name = _name_of(take)
+    there = [one for one in timeline.strips_all(scene.sequence_editor) if one.wan_animate.take == name]
+    new = [layer for layer in dict.fromkeys(wanted) if layer not in [one.wan_animate.layer for one in there]]
+    if not new:
+        raise BadInput(
+            f"{title(take)} is in the edit already: {there[0].name!r} on channel {there[0].channel}, "
+            f"frame {timeline.frame_range(there[0])[0]}"
+        )
+    return new
 
 
 def title(take: Take) -> str:
@@ -52,14 +120,25 @@ def title(take: Take) -> str:
 
 
 def summary(new: timeline.Strip) -> str:
-    """Where an imported strip lies, and which frames of the strip below it lacks: that may have been trimmed since."""
+    """Where an imported strip lies, what it hides, and which frames of the strip below it lacks: that may have been
+    trimmed since, or transitions show them."""
     text = f"{new.name} is on channel {new.channel}"
     found = identity.find(new.wan_animate.parent)
-    covered = range(*timeline.frame_range(new))
-    lacking = [frame for frame in range(*timeline.frame_range(found[1])) if frame not in covered] if found else []
+    return "; ".join([text, *_remarks(*found, new)]) if found else text
+
+
+def _remarks(scene: bpy.types.Scene, source: timeline.Strip, new: timeline.Strip) -> Iterator[str]:
+    holder, shown = placement.holder_of(scene, source), timeline.frame_range(new)
+    hidden = [s for s in placement.over(holder, source, new.wan_animate.shot, *shown) if s.channel < new.channel]
+    if hidden:
+        yield f"it hides {hidden[0].name!r}, below which no channel was free; Make Room moves that up"
+    lacking = set(range(*timeline.frame_range(source))) - set(range(*shown))
+    for effect in placement.effects_on(holder, source):
+        lacking -= set(range(*timeline.frame_range(effect)))
+        if new.wan_animate.take not in [one.wan_animate.take for one in placement.inputs(effect)]:
+            yield f"{effect.name!r} shows {source.name!r} without it"
     if lacking:
-        text += f"; frames of {found[1].name!r} that it lacks: {len(lacking)} from {lacking[0]}"
-    return text
+        yield f"frames of {source.name!r} that it lacks: {len(lacking)} from {min(lacking)}"
 
 
 def read(folder: Path) -> Take:
@@ -101,15 +180,6 @@ def pictures(take: Take, folder: Path, layer: str) -> list[Path]:
     return [folder / paths[number] for number in range(take.first, take.last + 1)]
 
 
-def _expect_new(scene: bpy.types.Scene, take: Take) -> None:
-    for strip in timeline.strips_all(scene.sequence_editor):
-        if strip.wan_animate.take == _name_of(take):
-            raise BadInput(
-                f"{title(take)} is in the edit already: {strip.name!r} on channel {strip.channel}, "
-                f"frame {timeline.frame_range(strip)[0]}"
-            )
-
-
 def _name_of(take: Take) -> str:
     """What no other take has: versions are counted in each folder anew, exports are known by their hash."""
     return f"{take.strip} {take.export} {take.version}"
@@ -130,6 +200,21 @@ def export_of(folder: Path, take: Take) -> Shot:
     )
 
 
+def _is_light(shot: Shot, take: Take) -> bool:
+    """Whether the layers are scene-linear and premultiplied (EXR), as the plate was."""
+    return take.mode is Mode.REPLACE and shot.colour.encoding is Encoding.LINEAR
+
+
+def _expect_space(shot: Shot, take: Take) -> None:
+    """Raise `BadInput` when this Blender has no name for the colour space of the layers."""
+    known = bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"].enum_items
+    if _is_light(shot, take) and shot.colour.working_space not in known:
+        raise BadInput(
+            f"{title(take)} is in the colour space {shot.colour.working_space!r}, which this Blender's colour "
+            "configuration does not have; start Blender with the one that it was exported with"
+        )
+
+
 def place(strip: timeline.Strip, shot: Shot) -> int:
     """Frame of the timeline where the first frame of `shot` lies now: where its frames of the footage are.
 
@@ -138,33 +223,51 @@ def place(strip: timeline.Strip, shot: Shot) -> int:
     return footage.place(strip, [row.source for row in shot.frames], near=round(shot.frames[0].timeline))
 
 
-def _add(scene: bpy.types.Scene, strip: timeline.Strip, take: Take, files: list[Path], first: int) -> timeline.Strip:
-    """An image strip on the lowest channel that is free for all of `files`, in the same meta.
+def _add(
+    scene: bpy.types.Scene, strip: timeline.Strip, take: Take, layer: str, files: list[Path], span: _Span,
+    options: Options,
+) -> timeline.Strip:  # fmt: skip
+    """An image strip of one layer in the meta strip of `strip`, trimmed to what is shown of it."""
+    holder = placement.holder_of(scene, strip)
+    start, end = span.start, span.end
+    if layer == LAYER[take.mode]:
+        start, end = placement.shown_itself(holder, strip, start, end)
+        channel = _channel(holder, strip, take.shot, (start, end), span.whole, options.make_room)
+    else:  # muted, so that it hides nothing wherever it is
+        channel = timeline.free_channel(holder, *span.whole, above=strip.channel)
+    new = timeline.new_image_sequence(holder, f"{title(take)} {layer}", files, span.first, channel)
+    timeline.set_frame_range(new, start, end)
+    if new.channel != channel:  # its handles were in somebody's way
+        new.channel = channel
+    new.wan_animate.layer, new.mute = layer, layer != LAYER[take.mode]
+    return new
 
-    It is above `strip`, and above the takes of those people who stand behind this one.
-    """
-    editor = scene.sequence_editor
-    way = timeline.path(editor, strip.name)
-    holder = way[-2] if len(way) > 1 else editor
-    below = max(strip.channel, *(other.channel for other in _behind(holder, strip, take)), 0)
-    channel = timeline.free_channel(holder, first, first + len(files), above=below)
-    return timeline.new_image_sequence(holder, title(take), files, first, channel)
+
+def _channel(
+    holder: Any, strip: timeline.Strip, shot: str, shown: tuple[int, int], whole: tuple[int, int], make_room: bool
+) -> int:
+    """Where the take hides nothing; where that cannot be, on top."""
+    where = holder, strip, shot, shown
+    found = placement.channel(*where, whole) or (placement.make_room(*where) if make_room else None)
+    return found or placement.channel_on_top(*where, whole)
 
 
-def _behind(holder: object, strip: timeline.Strip, take: Take) -> list[timeline.Strip]:
-    """The strips with takes of people whom the one of `take` hides."""
-    shots = [person.shot for person in strip.wan_animate.people]
-    hidden = shots[: shots.index(take.shot)] if take.shot in shots else []
-    others = (other for other in timeline.strips(holder) if other.wan_animate.parent == take.strip)
-    return [other for other in others if other.wan_animate.take and other.wan_animate.shot in hidden]
+def _use_in_effects(scene: bpy.types.Scene, strip: timeline.Strip, new: list[timeline.Strip]) -> None:
+    """Let effects on `strip` show the take: the layer of it that needs nothing below it."""
+    whole = next((one for one in new if one.wan_animate.layer == WHOLE), new[0])
+    for effect in placement.effects_on(placement.holder_of(scene, strip), strip):
+        if placement.fits(effect, strip, whole):
+            placement.show_in(effect, strip, whole)
 
 
 def _dress(scene: bpy.types.Scene, strip: timeline.Strip, new: timeline.Strip, shot: Shot, take: Take) -> None:
     """Make `new` coincide with what it was made from, and tell whose it is."""
-    new.name = f"{title(take)} {LAYER[take.mode]}"
+    new.name = f"{title(take)} {new.wan_animate.layer}"
     new.select = False
     new.color_tag = COLOUR_TAG
     new.blend_type, new.alpha_mode = "ALPHA_OVER", "STRAIGHT"
+    if _is_light(shot, take):
+        new.alpha_mode, new.colorspace_settings.name = "PREMUL", shot.colour.working_space
     if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
         new.directory = bpy.path.relpath(new.directory)
     ours = new.wan_animate
@@ -173,11 +276,4 @@ def _dress(scene: bpy.types.Scene, strip: timeline.Strip, new: timeline.Strip, s
     if size != (shot.raster.width, shot.raster.height):
         new.transform.scale_x = new.transform.scale_y = min(canvas[0] / size[0], canvas[1] / size[1])
     elif shot.raster.kind is RasterKind.SOURCE:
-        _copy(strip, new, LOOK)
-        _copy(strip.transform, new.transform, WAY)
-        _copy(strip.crop, new.crop, CROP)
-
-
-def _copy(source: bpy.types.bpy_struct, target: bpy.types.bpy_struct, names: Iterable[str]) -> None:
-    for name in names:
-        setattr(target, name, getattr(source, name))
+        likeness.copy(scene, strip, new)

@@ -6,7 +6,7 @@ never tested for truth: an empty one is false. Knows nothing of shots or of rend
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,17 +167,21 @@ def clip(strip: Strip) -> bpy.types.MovieClip | None:
 
 def free_channel(editor: Editor, first: int, end: int, above: int = 0) -> int:
     """Lowest unlocked channel over `above` with nothing from `first` until `end`. Raises `BadInput` when none is."""
-    for channel in range(above + 1, LAST_CHANNEL + 1):
-        if not editor.channels[channel].lock and not any(_overlapping(editor, channel, first, end)):
-            return channel
+    for channel in free_channels(editor, first, end, above):
+        return channel
     raise BadInput(f"no channel is free from frame {first} to {end - 1}; unlock one or move strips apart")
 
 
-def _overlapping(editor: Editor, channel: int, first: int, end: int) -> Iterator[Strip]:
-    for strip in strips(editor):
-        start, stop = frame_range(strip)
-        if strip.channel == channel and start < end and stop > first:
-            yield strip
+def free_channels(holder: Any, first: int, end: int, above: int = 0, below: int = LAST_CHANNEL + 1) -> list[int]:
+    """The unlocked channels between `above` and `below` with nothing from `first` until `end`, lowest first."""
+    taken = {strip.channel for strip in strips(holder) if overlaps(strip, first, end)}
+    between = range(above + 1, below)
+    return [channel for channel in between if channel not in taken and not holder.channels[channel].lock]
+
+
+def overlaps(strip: Strip, first: int, end: int) -> bool:
+    start, stop = frame_range(strip)
+    return start < end and stop > first
 
 
 def new_image_sequence(editor: Editor, name: str, files: Sequence[Path], first: int, channel: int) -> Strip:
@@ -210,3 +214,14 @@ def curves(animation: bpy.types.AnimData | None) -> list[bpy.types.FCurve]:
     pieces = (piece for layer in action.layers for piece in layer.strips if animation.action_slot)
     bags = (piece.channelbag(animation.action_slot) for piece in pieces)
     return [curve for bag in bags if bag for curve in bag.fcurves]
+
+
+def add_curve(animation: bpy.types.AnimData, like: bpy.types.FCurve, path: str) -> bpy.types.FCurve:
+    """A curve without keyframes for the property at `path`, beside `like` and for the same one of several."""
+    action = animation.action
+    if not hasattr(action, "layers"):
+        return action.fcurves.new(path, index=like.array_index)
+    pieces = (piece for layer in action.layers for piece in layer.strips)
+    bags = (piece.channelbag(animation.action_slot) for piece in pieces)
+    bag = next(bag for bag in bags if bag and like in list(bag.fcurves))
+    return bag.fcurves.new(path, index=like.array_index)

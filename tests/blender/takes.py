@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import bpy
 import numpy as np
-from footage import write_png
+from footage import noise, write_png
 
 from wan_animate_blender import footage, timeline, wire
+
+Paint = Callable[[int], np.ndarray]
+"""What a frame looks like, by its number from 0."""
 
 
 def enable_addon() -> None:
@@ -40,22 +43,48 @@ def export_of(
     return folder
 
 
-def take_of(export: Path, pictures: Any = None, layer: str = "character") -> Path:
+def take_of(export: Path, pictures: Paint | None = None, layer: str = "character") -> Path:
     """`takes/vNNN` beside `export`: one picture for each frame, RGBA by default half transparent."""
     shot = wire.Shot.loads((export / wire.SHOT_FILE).read_bytes())
-    folder = wire.claim_version(export.parent / wire.TAKES, wire.TAKE_PREFIX)
     size = shot.raster.height, shot.raster.width
-    for index, number in enumerate(shot.numbers):
-        picture = pictures(index) if pictures else np.full((*size, 4), (200, 60, index, 128), np.uint8)
-        write_png(folder / layer / wire.frame_name(number, "png"), picture)
+    return take_of_layers(export, {layer: pictures or (lambda i: np.full((*size, 4), (200, 60, i, 128), np.uint8))})
+
+
+def take_of_layers(export: Path, layers: dict[str, Paint]) -> Path:
+    """`takes/vNNN` beside `export` with frame i of each layer as painted."""
+    shot = wire.Shot.loads((export / wire.SHOT_FILE).read_bytes())
+    folder = wire.claim_version(export.parent / wire.TAKES, wire.TAKE_PREFIX)
+    for layer, paint in layers.items():
+        for index, number in enumerate(shot.numbers):
+            picture = paint(index)
+            write_png(folder / layer / wire.frame_name(number, "png"), picture)
     take = wire.Take(
         shot=shot.name, strip=shot.strip, version=int(folder.name[1:]), export=shot.hash, mode=shot.mode,
         state=wire.TakeState.COMPLETE, first=shot.numbers[0], last=shot.numbers[-1], cut_in=shot.cut_in,
-        cut_out=shot.cut_out, fps=shot.fps, width=picture.shape[1], height=picture.shape[0], layers=(layer,),
+        cut_out=shot.cut_out, fps=shot.fps, width=picture.shape[1], height=picture.shape[0], layers=tuple(layers),
         files=wire.list_files(folder), settings=shot.settings,
     )  # fmt: skip
     wire.write_atomically(folder / wire.TAKE_FILE, take.dumps().encode())
     return folder
+
+
+def person(seed: int) -> np.ndarray:
+    """uint8 [48, 80, 4], straight: noise that is opaque on the left, soft in the middle, absent on the right."""
+    alpha = np.clip(np.linspace(400, -145, 80), 0, 255).astype(np.uint8)
+    return np.dstack([noise(seed + 500), np.broadcast_to(alpha, (48, 80))]) * (alpha > 0)[None, :, None]
+
+
+def over(plate: np.ndarray, character: np.ndarray) -> np.ndarray:
+    """The plate with the character in it, to the nearest of 256 levels."""
+    alpha = character[..., 3:] / 255
+    return np.rint(plate * (1 - alpha) + character[..., :3] * alpha).astype(np.uint8)
+
+
+def whole_take_of(export: Path, plates: Paint = noise) -> Path:
+    """A take as the server delivers it: character, matte and comp of `person` over frame i of the plate."""
+    return take_of_layers(export, {
+        "character": person, "matte": lambda i: person(i)[..., 3], "comp": lambda i: over(plates(i), person(i)),
+    })  # fmt: skip
 
 
 def shown(scene: bpy.types.Scene, frame: int, file: Path) -> np.ndarray:
