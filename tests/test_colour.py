@@ -65,6 +65,19 @@ def test_every_8_bit_level_comes_back_through_half_files(space: str) -> None:
     assert np.array_equal(there.seen(there.light(grey / 255).astype(np.float16)), grey)
 
 
+@pytest.mark.parametrize(("space", "half"), [
+    ("Linear Rec.709", 0), ("Linear DCI-P3 D65", 0), ("ACEScg", 1), ("Linear Rec.2020", 1), ("ACES2065-1", 2),
+])  # fmt: skip
+def test_8_bit_colours_come_back_through_files(space: str, half: int) -> None:
+    """Nearly saturated ones are small differences of large numbers, where halves are coarse."""
+    levels = np.arange(0, 256, 5, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, 3)
+    there = Space.named(space)
+    light = there.light(colours / 255)
+    assert np.array_equal(there.seen(light), colours)
+    assert np.abs(there.seen(light.astype(np.float16)).astype(int) - colours).max() <= half
+
+
 def test_white_is_white_everywhere() -> None:
     for space in SPACES:
         np.testing.assert_allclose(Space.named(space).light(np.ones((1, 3))), 1, atol=1e-4)

@@ -325,6 +325,13 @@ def read_rgba(path: Path) -> np.ndarray:
     return cv2.cvtColor(picture(path), cv2.COLOR_BGRA2RGBA)
 
 
+def test_a_character_on_its_own_background_is_display_encoded_whatever_the_plate_is(tmp_path: Path) -> None:
+    folder, take, _ = run(make_light(write_export(tmp_path, frames=5, mode=Mode.ANIMATE)))
+    assert take.sequence("generated") == [f"generated/{n}.png" for n in range(1001, 1006)]
+    assert picture(folder / "generated/1001.png").dtype == np.uint8
+    assert not [note for note in take.notes if "plate" in note]
+
+
 def test_another_space_of_the_same_numbers_is_another_segment(tmp_path: Path) -> None:
     folder = make_light(write_export(tmp_path, frames=5), "Linear Rec.709")
     first = run(folder)[1]

@@ -16,7 +16,7 @@ from takes import export_of, take_of
 
 from wan_animate_blender import identity, timeline
 from wan_animate_blender.commands import main
-from wan_animate_blender.take import import_take
+from wan_animate_blender.take import import_take, summary
 from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, BadInput, Colour, Encoding, ExitCode, Shot, Take
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -187,9 +187,15 @@ def test_layers_of_light_are_taken_for_what_they_are(edit: Any, marked: Strip, t
     assert (new.alpha_mode, new.colorspace_settings.name) == ("PREMUL", space)
 
 
-def test_an_animated_picture_is_display_encoded_over_any_plate(
-    edit: Any, marked: Strip, tmp_path: Path
-) -> None:
+def test_a_sequencer_that_does_not_mix_in_light_is_named(edit: Any, marked: Strip, tmp_path: Path) -> None:
+    (new,) = import_take(edit, take_of(linear(export_of(marked, tmp_path), "ACEScg")))
+    edit.sequencer_colorspace_settings.name = "sRGB"
+    assert summary(new).endswith("differ from the take's comp, for the sequencer mixes in 'sRGB' and not in light")
+    edit.sequencer_colorspace_settings.name = "Linear Rec.709"
+    assert summary(new) == "SH010 v001 character is on channel 2"
+
+
+def test_an_animated_picture_is_display_encoded_over_any_plate(edit: Any, marked: Strip, tmp_path: Path) -> None:
     export = linear(export_of(marked, tmp_path, mode="animate"), "ACEScg")
     (new,) = import_take(edit, take_of(export, layer="generated"))
     assert new.alpha_mode == "STRAIGHT"
