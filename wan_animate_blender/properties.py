@@ -33,6 +33,8 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
     """Which take an imported strip shows."""
     layer: StringProperty(options=HIDDEN)
     """Which layer of it."""
+    frames: IntProperty(options=HIDDEN)
+    """How many frames of it were there when it was last imported."""
     pinned: BoolProperty(name="Pin", description="Keep this take in sight when a newer one arrives", options=HIDDEN)
     compared: StringProperty(options=HIDDEN)
     """The take of this strip that was shown before the one that is."""

@@ -9,8 +9,19 @@ from typing import Any
 
 import bpy
 
-from . import footage, identity, likeness, placement, stack, timeline
-from .wire import SHOT_FILE, TAKE_FILE, BadInput, Encoding, Mode, RasterKind, Shot, Take, WireError, version_name
+from . import colours, footage, identity, likeness, placement, stack, timeline
+from .wire import (
+    SHOT_FILE,
+    TAKE_FILE,
+    BadInput,
+    Mode,
+    RasterKind,
+    Shot,
+    Take,
+    WireError,
+    frame_name,
+    version_name,
+)
 
 LAYER = {Mode.REPLACE: "character", Mode.ANIMATE: "generated"}
 """The layer of a take that goes into the edit."""
@@ -33,6 +44,8 @@ class Options:
     """Let transitions and other effects on the strip show the take instead of it."""
     mute_source: bool = False
     """Mute the strip that the take was made from."""
+    unfinished: bool = False
+    """Also a take of which only the first frames are there: those are shown, the others are awaited (`growth`)."""
 
 
 PLAIN = Options()
@@ -53,10 +66,11 @@ def import_take(
     take = read(folder)
     strip = _its_strip(scene, take, strip)
     layers = _new_layers(scene, take, options)
-    files = {layer: pictures(take, folder, layer) for layer in layers}
+    count = there(take) if options.unfinished else _frames(take)
+    files = {layer: pictures(take, folder, layer, count) for layer in layers}
     shot = export_of(folder, take)
     _expect_space(shot, take)
-    span = _span(strip, take, place(strip, shot))
+    span = _span(strip, take, place(strip, shot), count)
     older = stack.of(scene, strip, take.shot)
     new = [_add(scene, strip, take, layer, files[layer], span, options) for layer in layers]
     for one in new:
@@ -83,11 +97,21 @@ class _Span:
         return self.first, self.first + self.frames
 
 
-def _span(strip: timeline.Strip, take: Take, first: int) -> _Span:
-    """Raises `BadInput` when the strip shows none of the frames."""
-    frames = take.last - take.first + 1
+def _frames(take: Take) -> int:
+    return take.last - take.first + 1
+
+
+def there(take: Take) -> int:
+    """How many frames of a take are there from its first one on: all, unless it is still being rendered."""
+    numbers = {int(Path(path).stem) for path in take.sequence(LAYER[take.mode])}
+    return next(count for count in range(_frames(take) + 1) if take.first + count not in numbers)
+
+
+def _span(strip: timeline.Strip, take: Take, first: int, count: int) -> _Span:
+    """Where the take lies when its first `count` frames are there. Raises `BadInput` when the strip shows none."""
+    frames = _frames(take)
     start, end = timeline.frame_range(strip)
-    start, end = max(start, first), min(end, first + frames)
+    start, end = max(start, first), min(end, first + count)
     if start >= end:
         raise BadInput(
             f"{title(take)} has no frame that the strip {strip.name!r} still shows; "
@@ -104,7 +128,7 @@ def _new_layers(scene: bpy.types.Scene, take: Take, options: Options) -> list[st
     lacking = [layer for layer in wanted if layer not in take.layers]
     if lacking:
         raise BadInput(f"{title(take)} has no {lacking[0]}; it has {' and '.join(take.layers)}")
-    name = _name_of(take)
+    name = name_of(take)
     there = [one for one in timeline.strips_all(scene.sequence_editor) if one.wan_animate.take == name]
     new = [layer for layer in dict.fromkeys(wanted) if layer not in [one.wan_animate.layer for one in there]]
     if not new:
@@ -139,6 +163,9 @@ def _remarks(scene: bpy.types.Scene, source: timeline.Strip, new: timeline.Strip
             yield f"{effect.name!r} shows {source.name!r} without it"
     if lacking:
         yield f"frames of {source.name!r} that it lacks: {len(lacking)} from {min(lacking)}"
+    mixed = scene.sequencer_colorspace_settings.name
+    if new.alpha_mode == "PREMUL" and not colours.is_linear(mixed):
+        yield f"soft edges differ from the take's comp, for the sequencer mixes in {mixed!r} and not in light"
 
 
 def read(folder: Path) -> Take:
@@ -164,10 +191,11 @@ def _its_strip(scene: bpy.types.Scene, take: Take, chosen: timeline.Strip | None
     return strip
 
 
-def pictures(take: Take, folder: Path, layer: str) -> list[Path]:
-    """The files of one layer, one for each frame. Raises `BadInput` naming a missing one."""
+def pictures(take: Take, folder: Path, layer: str, count: int | None = None) -> list[Path]:
+    """The files of one layer, one for each frame. Raises `BadInput` naming the first that is missing of the first
+    `count`, or of all."""
     paths = {int(Path(path).stem): path for path in take.sequence(layer)}
-    for number in range(take.first, take.last + 1):
+    for number in range(take.first, take.first + (_frames(take) if count is None else max(count, 1))):
         path = paths.get(number)
         if path is None:
             raise BadInput(
@@ -177,42 +205,33 @@ def pictures(take: Take, folder: Path, layer: str) -> list[Path]:
         file = folder / path
         if not file.is_file() or file.stat().st_size != take.files[path].size:
             raise BadInput(f"{title(take)} is damaged: {file} is missing or truncated; fetch the take again")
-    return [folder / paths[number] for number in range(take.first, take.last + 1)]
+    suffix = Path(paths[take.first]).suffix[1:]
+    return [folder / layer / frame_name(number, suffix) for number in range(take.first, take.last + 1)]
 
 
-def _name_of(take: Take) -> str:
+def name_of(take: Take) -> str:
     """What no other take has: versions are counted in each folder anew, exports are known by their hash."""
     return f"{take.strip} {take.export} {take.version}"
 
 
 def export_of(folder: Path, take: Take) -> Shot:
     """The shot that `take` was rendered from: it says which frames of the footage and which pixels were meant."""
+    return exported(folder, take)[1]
+
+
+def exported(folder: Path, take: Take) -> tuple[Path, Shot]:
+    """The folder of the export that `take` was rendered from, and what it says. Raises `BadInput` when it is gone."""
     for file in sorted(folder.parent.parent.glob(f"e*/{SHOT_FILE}")):
         try:
             shot = Shot.loads(file.read_bytes())
         except WireError:  # another version's export: not the one that is looked for
             continue
         if shot.hash == take.export:
-            return shot
+            return file.parent, shot
     raise BadInput(
         f"the export that {title(take)} was rendered from is not in {folder.parent.parent}; "
         "keep exports and takes of a shot in one folder"
     )
-
-
-def _is_light(shot: Shot, take: Take) -> bool:
-    """Whether the layers are scene-linear and premultiplied (EXR), as the plate was."""
-    return take.mode is Mode.REPLACE and shot.colour.encoding is Encoding.LINEAR
-
-
-def _expect_space(shot: Shot, take: Take) -> None:
-    """Raise `BadInput` when this Blender has no name for the colour space of the layers."""
-    known = bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"].enum_items
-    if _is_light(shot, take) and shot.colour.working_space not in known:
-        raise BadInput(
-            f"{title(take)} is in the colour space {shot.colour.working_space!r}, which this Blender's colour "
-            "configuration does not have; start Blender with the one that it was exported with"
-        )
 
 
 def place(strip: timeline.Strip, shot: Shot) -> int:
@@ -240,6 +259,7 @@ def _add(
     if new.channel != channel:  # its handles were in somebody's way
         new.channel = channel
     new.wan_animate.layer, new.mute = layer, layer != LAYER[take.mode]
+    new.wan_animate.frames = there(take)
     return new
 
 
@@ -271,7 +291,7 @@ def _dress(scene: bpy.types.Scene, strip: timeline.Strip, new: timeline.Strip, s
     if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
         new.directory = bpy.path.relpath(new.directory)
     ours = new.wan_animate
-    ours.take, ours.parent, ours.shot = _name_of(take), take.strip, take.shot
+    ours.take, ours.parent, ours.shot = name_of(take), take.strip, take.shot
     size, canvas = (take.width, take.height), (scene.render.resolution_x, scene.render.resolution_y)
     if size != (shot.raster.width, shot.raster.height):
         new.transform.scale_x = new.transform.scale_y = min(canvas[0] / size[0], canvas[1] / size[1])
