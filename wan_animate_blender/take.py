@@ -14,6 +14,7 @@ from .wire import (
     SHOT_FILE,
     TAKE_FILE,
     BadInput,
+    Encoding,
     Mode,
     RasterKind,
     Shot,
@@ -232,6 +233,21 @@ def exported(folder: Path, take: Take) -> tuple[Path, Shot]:
         f"the export that {title(take)} was rendered from is not in {folder.parent.parent}; "
         "keep exports and takes of a shot in one folder"
     )
+
+
+def _is_light(shot: Shot, take: Take) -> bool:
+    """Whether the layers are scene-linear and premultiplied (EXR), as the plate was."""
+    return take.mode is Mode.REPLACE and shot.colour.encoding is Encoding.LINEAR
+
+
+def _expect_space(shot: Shot, take: Take) -> None:
+    """Raise `BadInput` when this Blender has no name for the colour space of the layers."""
+    known = bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"].enum_items
+    if _is_light(shot, take) and shot.colour.working_space not in known:
+        raise BadInput(
+            f"{title(take)} is in the colour space {shot.colour.working_space!r}, which this Blender's colour "
+            "configuration does not have; start Blender with the one that it was exported with"
+        )
 
 
 def place(strip: timeline.Strip, shot: Shot) -> int:
