@@ -266,7 +266,7 @@ def test_the_mask_says_which_latent_cells_are_known(model: Model, mode: Mode, ov
     shot = ShotRender(model, signals, QUICK, never, 2)
     tail = np.zeros((3, overlap, HEIGHT, WIDTH), np.float32)
     with torch.inference_mode():
-        first, later = (shot._known(list(range(9)), given)[0, :4] for given in (None, tail))
+        first, later = (shot.known(list(range(9)), given)[0, :4] for given in (None, tail))
     assert first.shape == (4, 4, HEIGHT // 8, WIDTH // 8)
     for mask in (first, later):
         assert (mask[:, 0] == 1).all()  # the reference

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from wan_animate_blender.wire import Mode
+from wan_animate_blender.wire import BadInput, Mode
 
 from . import models, progress
 from .version import version
@@ -125,6 +125,9 @@ class Stage(StrEnum):
     RELIGHT = "relight"
     DISTILL = "distill"
     ALL = "all"
+    """The stages of the small model, one after the other."""
+    LORA = "lora"
+    """Of any model, from a folder of clips."""
 
 
 @app.command()
@@ -139,23 +142,41 @@ def train(
     pool: Annotated[int, typer.Option(min=1, help="Clips that each process encodes for a stage.")] = 20000,
     difficulty: Annotated[float, typer.Option(min=0, max=1, help="0 calm, 1 everything that the world has.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, max=10_000_000, help="Of clips and noise.")] = 1,
+    model: Annotated[str, typer.Option(help="The model that `lora` is for.")] = "puppet",
+    clips: Annotated[Path | None, typer.Option(help="Folder with the shot folders that `lora` learns from.")] = None,
     device: OnDevice = Device.CPU,
 ) -> None:
-    """Train a small model, stage by stage; every line on standard output is a JSON object that says how it stands.
+    """Train a small model, stage by stage, or a LoRA for any model.
 
-    Several GPUs of one host: torchrun --standalone --nproc-per-node 4 -m wan_animate_server train …
+    Every line on standard output is a JSON object that says how it stands.
+    A LoRA learns from exports with a folder `target` of what shall come out; without one it learns to put the person of
+    the plate back. Several GPUs of one host: torchrun --standalone --nproc-per-node 4 -m wan_animate_server train …
     """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if Stage.LORA in stages:
+        if stages != [Stage.LORA] or clips is None:
+            raise BadInput("a LoRA is trained alone, from clips; give no other stage, and --clips with exports in it")
+        _train_lora(model, clips, out, minutes, steps, seed, device)
+        return
     from .train.run import Order
     from .train.run import train as train_now
     from .train.stages import Stage as Known
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    wanted = [Known(stage) for stage in Stage if stage is not Stage.ALL and (stage in stages or Stage.ALL in stages)]
+    wanted = [known for known in Known if known.value in stages or Stage.ALL in stages]
     order = Order(
         stages=wanted, out=out, source=source, minutes=minutes, steps=steps, size=size, frames=frames, pool=pool,
         difficulty=difficulty, seed=seed, device=device,
     )  # fmt: skip
     for report in train_now(order):
+        typer.echo(json.dumps(report.to_json()))
+
+
+def _train_lora(model: str, clips: Path, out: Path, minutes: float, steps: int | None, seed: int, device: str) -> None:
+    from .train.finetune import Errand
+    from .train.finetune import train as train_now
+
+    errand = Errand(model=model, clips=clips, out=out, minutes=minutes, steps=steps, seed=seed, device=device)
+    for report in train_now(errand):
         typer.echo(json.dumps(report.to_json()))
 
 

@@ -264,7 +264,7 @@ class ShotRender:
 
     @cached_property
     def reference_latent(self) -> Tensor:
-        return self._encode(self.reference)
+        return self.encode(self.reference)
 
     @cached_property
     def image(self) -> Tensor:
@@ -299,8 +299,8 @@ class ShotRender:
         transformer, signals = self.model.transformer, self.signals
         frames = span.indices(signals.frames)
         device, size = self.model.device, transformer.config.motion.size
-        pose = self._encode(conditions.pixels(map(signals.pose, frames), device))
-        known = self._known(frames, tail)
+        pose = self.encode(conditions.pixels(map(signals.pose, frames), device))
+        known = self.known(frames, tail)
         faces = conditions.faces(map(signals.face, frames), size, device)
         text, *negative = self.text_keys
         image = self.image_keys
@@ -312,7 +312,7 @@ class ShotRender:
         blank = transformer.face_keys(torch.full_like(faces, -1))
         return wanted, replace(wanted, text=negative[0], face=blank)
 
-    def _known(self, frames: list[int], tail: NDArray[np.float32] | None) -> Tensor:
+    def known(self, frames: list[int], tail: NDArray[np.float32] | None) -> Tensor:
         """Reference, plate and the frames handed over by the segment before: [1, 20, t + 1, h, w]."""
         signals, stride, device = self.signals, self.model.vae.config.stride, self.model.device
         if signals.mode is Mode.REPLACE:
@@ -326,12 +326,12 @@ class ShotRender:
             overlap = tail.shape[1]
             known[:overlap] = 1
             video[0, :, :overlap] = torch.from_numpy(tail)
-        encode = self._encode_blank if tail is None and signals.mode is Mode.ANIMATE else self._encode
+        encode = self._encode_blank if tail is None and signals.mode is Mode.ANIMATE else self.encode
         return conditions.with_reference(self.reference_latent, conditions.pack(known), encode(video))
 
     def _encode_blank(self, video: Tensor) -> Tensor:
         """The same for all first segments of a size in animate mode."""
-        return self.model.memo.get(("blank", *video.shape), partial(self._encode, video))
+        return self.model.memo.get(("blank", *video.shape), partial(self.encode, video))
 
     def _denoise(self, span: Span, branches: tuple[Constants, ...]) -> Generator[Event, None, Tensor]:
         def velocity(x: Tensor, sigma: float) -> Tensor:
@@ -357,7 +357,7 @@ class ShotRender:
         shape = (1, channels, (span.length - 1) // 4 + 2, height, width)
         return torch.randn(shape, generator=generator).to(self.model.device)
 
-    def _encode(self, video: Tensor) -> Tensor:
+    def encode(self, video: Tensor) -> Tensor:
         """Pixels [1, 3, T, H, W] → latents [1, 16, t, h, w]."""
         return torch.cat(list(self._watched(self.model.vae.encode_stream(video))), 2)
 

@@ -87,10 +87,10 @@ def test_a_clip_is_shown_as_the_pipeline_shows_it(
         signals = ClipSignals(mode, made, drawn, masks, i)
         shot = ShotRender(model, signals, Settings(segment=FRAMES), lambda: None, 1)
         tail: NDArray[np.float32] | None = shown.video(made.target)[i, :, :overlap].numpy() if overlap else None
-        known = shot._known(list(range(FRAMES)), tail)
+        known = shot.known(list(range(FRAMES)), tail)
         assert 0 < known[:, :4].mean() < 1
         torch.testing.assert_close(known_channels(batch)[i : i + 1], known, atol=1e-4, rtol=1e-4)
-        pose = shot._encode(conditions.pixels(map(signals.pose, range(FRAMES)), torch.device("cpu")))
+        pose = shot.encode(conditions.pixels(map(signals.pose, range(FRAMES)), torch.device("cpu")))
         torch.testing.assert_close(batch.pose[i : i + 1], pose, atol=1e-4, rtol=1e-4)
         size = model.clip.config.size
         seen = conditions.clip_pixels(shot.reference, size)

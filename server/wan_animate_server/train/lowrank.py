@@ -42,7 +42,11 @@ class Adapted(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         plain = super().forward(input)
-        return plain + linear(linear(input, self.lora_down), self.lora_up) if self.carried else plain
+        if not self.carried:
+            return plain
+        # In the weights' own type, as everything around it; only what is learned is float32.
+        down, up = self.lora_down.to(input.dtype), self.lora_up.to(input.dtype)
+        return plain + linear(linear(input, down), up)
 
 
 def of_change(name: str) -> bool:
@@ -75,6 +79,11 @@ def without(module: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.carried = True
+
+
+def changes(transformer: Transformer) -> nn.ParameterList:
+    """What is learned, without the rest of a network that may be large."""
+    return nn.ParameterList([half for _, layer in _layers(transformer) for half in (layer.lora_down, layer.lora_up)])
 
 
 def tensors(transformer: Transformer) -> dict[str, Tensor]:
