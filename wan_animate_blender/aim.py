@@ -50,6 +50,7 @@ def at(
     data.clip_start, data.clip_end = seer.data.clip_start, seer.data.clip_end
     data.lens, data.ortho_scale = (data.lens, width) if flat else (SENSOR / width, data.ortho_scale)
     data.shift_x, data.shift_y = place.mean(axis=0) / width
-    finder.parent = filming  # and so it moves while a shutter is open
+    if finder.parent != filming:
+        finder.parent = filming  # and so it moves while a shutter is open
     aspect = height / width * render.resolution_x / render.resolution_y
     render.pixel_aspect_x, render.pixel_aspect_y = max(1 / aspect, 1.0), max(aspect, 1.0)

@@ -20,9 +20,21 @@ LEAST, ALIKE = 4, 0.001
 """A pixel whose rays have all met the same after Cycles' first 16 needs no more: as good as 64, and as fast as 16."""
 MARGIN = 4
 """Pixels around the objects' boxes that are rendered too: modifiers may be finer in renders than in the window."""
+SLACK, NEAR = 0.25, 0.01
+"""The same behind them, in their own depth and in their distance."""
 
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in pixels, y down; x1 and y1 are the first outside."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where the objects are at one time, so that no ray is spent on anything else."""
+
+    box: Box
+    """In the frame's own pixels."""
+    far: float
+    """Distance from the camera's plane behind which nothing of them is; what is there cannot hide them."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Stage:
     view: pose.View
     """The rig's own scene, as the artist has it."""
     finder: bpy.types.Object
-    """A camera that sees what has to be rendered for a plate that a lens has bent."""
+    """The camera that renders: it sees `frame` as the filming one does."""
     frame: Box
     """What is rendered, in straight pixels of the plate; may begin below 0."""
 
@@ -51,9 +63,8 @@ def write(
         for time in times:
             pose.set_time(view.scene, time)
             stage.scene.frame_current, stage.scene.frame_subframe = view.scene.frame_current, view.scene.frame_subframe
-            _look(stage)
-            box = None if motion_blur else _box(targets, stage)
-            seen = _render(stage, box, Path(folder) / "seen.exr")
+            extent = None if motion_blur else _extent(targets, stage)
+            seen = _render(stage, extent, Path(folder) / "seen.exr")
             bent = view.lens.warp(seen) if view.lens else seen
             yield np.rint(bent * 255).astype(np.uint8)
 
@@ -80,6 +91,7 @@ def _stage(targets: set[bpy.types.Object], view: pose.View) -> Iterator[Stage]:
         layer.material_override = glow
         layer.layer_collection.children[holes.name].holdout = True
         with aim.camera(copy) as finder:
+            copy.camera = finder
             yield Stage(copy, view, finder, frame)
         copy.render.use_persistent_data = False  # which frees what was kept
 
@@ -160,18 +172,8 @@ def _glow() -> Iterator[bpy.types.Material]:
 # --- one frame --------------------------------------------------------------------------------------
 
 
-def _look(stage: Stage) -> None:
-    """See what the filming camera sees at this time; through the lens' overscan, where there is one."""
-    filming = pose.camera_now(stage.view)
-    if stage.view.lens:
-        aim.at(stage.finder, stage.view, stage.frame, stage.scene.render)
-        filming = stage.finder
-    if stage.scene.camera != filming:
-        stage.scene.camera = filming
-
-
-def _box(targets: set[bpy.types.Object], stage: Stage) -> Box | None:
-    """The part of the frame in which `targets` are, in its own pixels; None when that is not to be told."""
+def _extent(targets: set[bpy.types.Object], stage: Stage) -> Extent | None:
+    """Where `targets` are now; None when that is not to be told."""
     if not all(map(_is_rendered_as_shown, targets)):
         return None
     graph = pose.depsgraph(stage.view)
@@ -190,7 +192,8 @@ def _box(targets: set[bpy.types.Object], stage: Stage) -> Box | None:
     left, top, right, bottom = stage.frame
     x0, x1 = (int(np.clip(edge - left, 0, right - left)) for edge in (x.min() - MARGIN, x.max() + MARGIN + 1))
     y0, y1 = (int(np.clip(edge - top, 0, bottom - top)) for edge in (y.min() - MARGIN, y.max() + MARGIN + 1))
-    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else (0, 0, 1, 1)
+    box = (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else (0, 0, 1, 1)
+    return Extent(box, depth.max() + (depth.max() - depth.min()) * SLACK + depth.max() * NEAR)
 
 
 def _is_rendered_as_shown(thing: bpy.types.Object) -> bool:
@@ -200,11 +203,14 @@ def _is_rendered_as_shown(thing: bpy.types.Object) -> bool:
     return all(modifier.show_viewport or not modifier.show_render for modifier in thing.modifiers)
 
 
-def _render(stage: Stage, box: Box | None, file: Path) -> np.ndarray:
-    """The stage as it stands: float32 [h, w] of its frame, 0–1. Black outside `box`, unless that proves too small."""
+def _render(stage: Stage, extent: Extent | None, file: Path) -> np.ndarray:
+    """The stage as it stands: float32 [h, w] of its frame, 0–1. Only within `extent`, unless that proves too small."""
     left, top, right, bottom = stage.frame
     whole = np.zeros((bottom - top, right - left), np.float32)
-    x0, y0, x1, y1 = box or (0, 0, right - left, bottom - top)
+    aim.at(stage.finder, stage.view, stage.frame, stage.scene.render)
+    if extent:
+        stage.finder.data.clip_end = min(stage.finder.data.clip_end, extent.far)
+    x0, y0, x1, y1 = extent.box if extent else (0, 0, right - left, bottom - top)
     _set_border(stage.scene.render, (x0, y0, x1, y1), whole.shape)
     part = whole[y0:y1, x0:x1]
     part[:] = grey.read_light(stills.write(stage.scene, file))
