@@ -3,8 +3,8 @@
 from importlib import import_module
 
 ROOMS = (
-    "preferences", "proportions", "person", "properties", "desk", "operators", "people",
-    "casting", "panels", "masking", "bones", "fitting", "overlay", "commands",
+    "preferences", "proportions", "person", "ledger", "properties", "desk", "operators", "people",
+    "casting", "panels", "masking", "bones", "fitting", "overlay", "resumption", "commands",
 )  # fmt: skip
 """What Blender has to know of, in the order in which it may."""
 

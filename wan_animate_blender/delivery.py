@@ -47,8 +47,9 @@ def deliver(server: Server, export: Path, cancelled: Cancelled, patience: float 
     except OSError as error:
         raise BadInput(f"{export} holds no {SHOT_FILE} ({error.strerror or error}); export the shot again") from error
     job = yield from _until_cancelled(cancelled, "uploading", server.submit(shot, export))
-    job = yield from watch(server, job, cancelled, patience)
-    return str((yield from _collect(server, job, export.parent / TAKES, cancelled, patience)))
+    takes = export.parent / TAKES
+    job = yield from watch(server, job, cancelled, takes, patience)
+    return str((yield from _collect(server, job, takes, cancelled, patience)))
 
 
 def resume(server: Server, waiting: Sequence[Waiting], cancelled: Cancelled, *, fetch: bool) -> Work[str]:
@@ -62,11 +63,11 @@ def resume(server: Server, waiting: Sequence[Waiting], cancelled: Cancelled, *, 
     for one in waiting:
         try:
             job = yield from _asked_for(server, one.job, cancelled)
-            job = yield from watch(server, job, cancelled)
+            job = yield from watch(server, job, cancelled, one.takes)
             said = f"{job.shot} is rendered; import it from the list of jobs"
             if fetch:
                 folder = yield from _collect(server, job, one.takes, cancelled)
-                yield replace(_step(server, job), stage="arrived", take=folder)
+                yield replace(_step(server, job, one.takes), stage="arrived", take=folder)
         except Interrupted:
             raise
         except Problem as problem:
@@ -83,19 +84,27 @@ def fetch(server: Server, job: str, takes: Path, cancelled: Cancelled) -> Work[s
     return str(folder)
 
 
-def watch(server: Server, job: Job, cancelled: Cancelled, patience: float = math.inf) -> Work[Job]:
+def listed(server: Server, cancelled: Cancelled) -> Work[tuple[Job, ...]]:
+    """The jobs of a server, which is given the time to start."""
+    away = Step(stage=AWAY, progress=0.0)
+    return (yield from _patiently(partial(_once, server.jobs), away, cancelled, PATIENCE_SECONDS))
+
+
+def watch(
+    server: Server, job: Job, cancelled: Cancelled, takes: Path | None = None, patience: float = math.inf
+) -> Work[Job]:  # fmt: skip
     """Say how `job` stands whenever that changes, until it is done; tell the server when it was cancelled.
 
     Raises `Unavailable` when it failed and `Interrupted` when it was cancelled, here or elsewhere.
     """
     told = False
-    yield _step(server, job)
+    yield _step(server, job, takes)
     while not job.state.is_final:
         tell = cancelled.is_set() and not told
         ask = partial(server.cancel if tell else server.job, job.id)
-        now = yield from _patiently(partial(_once, ask), _step(server, job), cancelled, patience)
+        now = yield from _patiently(partial(_once, ask), _step(server, job, takes), cancelled, patience)
         told = told or tell
-        yield _step(server, now) if now != job else None
+        yield _step(server, now, takes) if now != job else None
         job = now
     if job.state is JobState.FAILED:
         raise Unavailable(f"the server could not render {job.shot}: {job.message}")
@@ -115,7 +124,7 @@ def _collect(
     def attempt() -> Work[Path]:
         return (yield from _until_cancelled(cancelled, "fetching", server.collect(job.id, takes)))
 
-    return (yield from _patiently(attempt, _step(server, job), cancelled, patience))
+    return (yield from _patiently(attempt, _step(server, job, takes), cancelled, patience))
 
 
 def _once(ask: Callable[[], T]) -> Work[T]:
@@ -158,8 +167,8 @@ def _until_cancelled(cancelled: Cancelled, stage: str, parts: Generator[float, N
     raise Interrupted(f"{stage} was cancelled; what has arrived is not sent again")
 
 
-def _step(server: Server, job: Job) -> Step:
+def _step(server: Server, job: Job, takes: Path | None) -> Step:
     return Step(
         stage=job.stage or job.state, progress=job.progress, whole=job.progress, message=job.message, job=job,
-        server=server.url,
+        server=server.url, takes=takes,
     )  # fmt: skip

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
 
-from . import identity, take
-from .session import Cancelled, News, Session, Work
-from .wire import BadInput, Problem
+from . import growth, identity, ledger, take
+from .session import Cancelled, News, Session, Step, Work
+from .wire import BadInput, Problem, TakeState
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +28,29 @@ _arrived: dict[str, list[str | Problem]] = {}
 """What became of the takes that arrived for each ticket."""
 
 
-def start(ticket: str, work: Callable[[Cancelled], Work[str]]) -> None:
-    """Begin a work; the timer reads its news. Raises `BadInput` while one goes by this ticket."""
+@dataclass(frozen=True)
+class _Order:
+    """What is to become of the news of a work."""
+
+    imports: bool
+    after: Callable[[News], None] | None
+
+
+_orders: dict[str, _Order] = {}
+
+
+def start(
+    ticket: str, work: Callable[[Cancelled], Work[str]], *, imports: bool = True,
+    after: Callable[[News], None] | None = None,
+) -> None:  # fmt: skip
+    """Begin a work; the timer reads its news. Raises `BadInput` while one goes by this ticket.
+
+    Takes that arrive are put into the edit if it `imports`, and `after` is called with the last letter.
+    """
     _session.start(ticket, work)
     latest.pop(ticket, None)
+    _orders[ticket] = _Order(imports, after)
+    ledger.keep(ticket)
     if not bpy.app.timers.is_registered(tick):
         bpy.app.timers.register(tick, first_interval=TICK_SECONDS, persistent=True)
 
@@ -47,20 +66,37 @@ def is_busy(ticket: str) -> bool:
 def tick() -> float | None:
     """Read the mailbox without waiting, import what has arrived. Returns the seconds until the next call."""
     for news in _session.news():
-        if news.step and news.step.take:
-            _arrived.setdefault(news.ticket, []).append(_imported(news.ticket, news.step.take))
-        latest[news.ticket] = _summed_up(news) if news.is_final else news
+        if news.step:
+            _note(news.ticket, news.step)
+            latest[news.ticket] = news
+        else:
+            latest[news.ticket] = _summed_up(news)
+            order = _orders.pop(news.ticket)
+            if order.after:
+                order.after(news)
     redraw()
     return None if _session.is_idle() else TICK_SECONDS
 
 
-def _imported(uid: str, folder: Path) -> str | Problem:
-    """Put the take that arrived above its strip, as one undo step of its own; where it lies, or why it does not."""
+def _note(ticket: str, step: Step) -> None:
+    if step.job and step.takes:
+        ledger.note(ticket, step.job, step.server, step.takes)
+    if step.take and _orders[ticket].imports:
+        _arrived.setdefault(ticket, []).append(_imported(step.take))
+    elif step.take:
+        _arrived.setdefault(ticket, []).append(f"{step.take} is there; import it from the list of jobs")
+
+
+def _imported(folder: Path) -> str | Problem:
+    """Put what arrived of a take above its strip, as one undo step of its own; where it lies, or why it does not."""
     try:
-        found = identity.find(uid)
+        arrived = take.read(folder)
+        found = identity.find(arrived.strip)
         if found is None:
             raise BadInput(f"the take is in {folder}, but its strip is not in this file; import it where the strip is")
-        new = take.import_take(found[0], folder)
+        if arrived.state is TakeState.COMPLETE:
+            ledger.end(arrived.strip, arrived.job)
+        new = growth.bring(found[0], folder, options=take.Options(unfinished=True))
     except Problem as problem:
         log.warning("%s", problem)
         return problem
@@ -93,5 +129,5 @@ def unregister() -> None:
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)
     _session.close()
-    latest.clear()
-    _arrived.clear()
+    for memory in (latest, _arrived, _orders):
+        memory.clear()

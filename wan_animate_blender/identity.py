@@ -19,6 +19,7 @@ def mark(scene: bpy.types.Scene, strip: timeline.Strip) -> str:
     ours = strip.wan_animate
     if ours.uid and find(ours.uid) != (scene, strip):
         ours.parent, ours.uid, ours.shot = ours.uid, "", ""
+        ours.jobs.clear()
     if not ours.uid:
         ours.uid = uuid.uuid4().hex
     ours.home = _home(scene, strip)

@@ -12,7 +12,7 @@ from . import background, clip, desk, export, identity, plate, preflight, take, 
 from .chain import chain
 from .client import Server
 from .delivery import deliver
-from .preferences import chosen_server, shots_folder
+from .preferences import chosen_server, preferences, shots_folder
 from .request import prepare, scene_of
 from .session import Cancelled, Step, Work
 from .wire import Problem, RasterKind
@@ -51,7 +51,7 @@ class WAN_ANIMATE_OT_generate(bpy.types.Operator):
         try:
             server = chosen_server()
             requests = prepare(scene, strip, shots_folder())
-            desk.start(strip.wan_animate.uid, _generation(requests, server))
+            desk.start(strip.wan_animate.uid, _generation(requests, server), imports=preferences().imports)
         except Problem as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}

@@ -39,12 +39,19 @@ class WanAnimatePreferences(bpy.types.AddonPreferences):
         options={"PATH_SUPPORTS_BLEND_RELATIVE"} if MAY_BE_RELATIVE else set(),
     )
 
+    imports: bpy.props.BoolProperty(
+        name="Import Takes",
+        description="Put takes into the edit as soon as they are rendered. Off: only list them under Jobs",
+        default=True,
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
         layout.prop(self, "url")
         layout.prop(self, "token")
         layout.prop(self, "shots")
+        layout.prop(self, "imports")
         layout.operator("wan_animate.connect", icon="LINKED")
         if news := desk.latest.get(desk.CONNECTION):
             layout.label(text=str(news.problem or news.result or "Asking the server"), icon=_icon(news))

@@ -14,6 +14,7 @@ from bpy.props import (
 )
 
 from . import timeline, wire
+from .ledger import WanAnimateJob
 from .person import HIDDEN, WanAnimatePerson, strip_names
 
 STANDARD = wire.Settings()
@@ -39,6 +40,8 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
     compared: StringProperty(options=HIDDEN)
     """The take of this strip that was shown before the one that is."""
 
+    jobs: CollectionProperty(type=WanAnimateJob, options=HIDDEN)
+    """Those that were sent to a server for this strip (`ledger`)."""
     people: CollectionProperty(type=WanAnimatePerson)
     """Back to front. Empty until a strip is looked at for the first time."""
     active_person: IntProperty(options=HIDDEN)

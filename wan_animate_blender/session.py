@@ -30,6 +30,8 @@ class Step:
     job: Job | None = None
     server: str = ""
     """Address of the one that has the job."""
+    takes: Path | None = None
+    """Where the take of the job will go."""
     whole: float = 0.0
     """0 to 1 of all that was asked for, in a chain."""
     person: str = ""

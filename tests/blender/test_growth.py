@@ -44,7 +44,7 @@ class Arriving:
         (folder / "character").mkdir()
 
     def has(self, count: int) -> Path:
-        names = [path for path in self.whole.sequence("character")][:count]
+        names = self.whole.sequence("character")[:count]
         for path in names:
             if not (self.folder / path).exists():
                 (self.apart / Path(path).name).rename(self.folder / path)
