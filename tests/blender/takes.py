@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
-from footage import noise, write_png
+from footage import noise, write_exr, write_png
 
 from wan_animate_blender import footage, timeline, wire
 
@@ -24,21 +25,23 @@ def enable_addon() -> None:
 
 def export_of(
     strip: timeline.Strip, root: Path, *, handles: int = 0, kind: str = "source", size: tuple[int, int] = (80, 48),
-    mode: str = "replace", name: str = "SH010",
+    mode: str = "replace", name: str = "SH010", layers: dict[str, Paint] | None = None, **said: Any,
 ) -> Path:  # fmt: skip
-    """`<root>/SH010/e001` of all that `strip` shows and `handles` frames around it; only `shot.json`."""
+    """`<root>/SH010/e001` of all that `strip` shows and `handles` frames around it: `shot.json`, and frame i of each of
+    `layers` as painted."""
     first, end = timeline.frame_range(strip)
     frames = range(first - handles, end + handles)
     rows = tuple(
         wire.FrameRow(shot=1001 + i, timeline=float(frame), source=source, rig=float(frame))
         for i, (frame, source) in enumerate(zip(frames, footage.sources([], strip, frames), strict=True))
     )
+    folder = wire.claim_version(root / name, wire.EXPORT_PREFIX)
+    _write(folder, layers or {}, [row.shot for row in rows])
     shot = wire.Shot(
         name=name, strip=strip.wan_animate.uid, mode=wire.Mode(mode), frames=rows, cut_in=1001 + handles,
-        cut_out=1000 + handles + end - first, fps=Fraction(24), files={},
-        raster=wire.Raster(kind=wire.RasterKind(kind), width=size[0], height=size[1]),
+        cut_out=1000 + handles + end - first, fps=Fraction(24), files=wire.list_files(folder),
+        raster=wire.Raster(kind=wire.RasterKind(kind), width=size[0], height=size[1]), **said,
     )  # fmt: skip
-    folder = wire.claim_version(root / name, wire.EXPORT_PREFIX)
     wire.write_atomically(folder / wire.SHOT_FILE, shot.dumps().encode())
     return folder
 
@@ -54,18 +57,28 @@ def take_of_layers(export: Path, layers: dict[str, Paint]) -> Path:
     """`takes/vNNN` beside `export` with frame i of each layer as painted."""
     shot = wire.Shot.loads((export / wire.SHOT_FILE).read_bytes())
     folder = wire.claim_version(export.parent / wire.TAKES, wire.TAKE_PREFIX)
-    for layer, paint in layers.items():
-        for index, number in enumerate(shot.numbers):
-            picture = paint(index)
-            write_png(folder / layer / wire.frame_name(number, "png"), picture)
+    height, width = _write(folder, layers, shot.numbers)
     take = wire.Take(
         shot=shot.name, strip=shot.strip, version=int(folder.name[1:]), export=shot.hash, mode=shot.mode,
         state=wire.TakeState.COMPLETE, first=shot.numbers[0], last=shot.numbers[-1], cut_in=shot.cut_in,
-        cut_out=shot.cut_out, fps=shot.fps, width=picture.shape[1], height=picture.shape[0], layers=tuple(layers),
+        cut_out=shot.cut_out, fps=shot.fps, width=width, height=height, layers=tuple(layers),
         files=wire.list_files(folder), settings=shot.settings,
     )  # fmt: skip
     wire.write_atomically(folder / wire.TAKE_FILE, take.dumps().encode())
     return folder
+
+
+def _write(folder: Path, layers: dict[str, Paint], numbers: Iterable[int]) -> tuple[int, int]:
+    """Write frame i of each layer, whole numbers as PNG and others as EXR; height and width of the last one."""
+    size = 0, 0
+    for layer, paint in layers.items():
+        for index, number in enumerate(numbers):
+            picture = paint(index)
+            is_light = picture.dtype.kind == "f"
+            write = write_exr if is_light else write_png
+            write(folder / layer / wire.frame_name(number, "exr" if is_light else "png"), picture)
+            size = picture.shape[:2]
+    return size
 
 
 def person(seed: int) -> np.ndarray:
