@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 
 from . import growth, identity, ledger, take
-from .session import Cancelled, News, Session, Step, Work
+from .session import BUSY, Cancelled, News, Session, Step, Work
 from .wire import BadInput, Problem, TakeState
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,8 @@ def start(
 
     Takes that arrive are put into the edit if it `imports`, and `after` is called with the last letter.
     """
+    if ticket in _orders:
+        raise BadInput(BUSY)
     _session.start(ticket, work)
     latest.pop(ticket, None)
     _orders[ticket] = _Order(imports, after)
@@ -60,7 +62,8 @@ def cancel(ticket: str) -> None:
 
 
 def is_busy(ticket: str) -> bool:
-    return _session.is_busy(ticket)
+    """Whether a work goes by this ticket of which the last letter was not read yet."""
+    return ticket in _orders
 
 
 def tick() -> float | None:

@@ -14,6 +14,8 @@ from .wire import BadInput, Job, Problem
 
 log = logging.getLogger(__name__)
 
+BUSY = "this strip is being worked on already; wait until it is done, or cancel it"
+
 POLL_SECONDS = 0.3
 """How long the thread rests when no work has anything to say."""
 
@@ -79,7 +81,7 @@ class Session:
         cancelled = Cancelled()
         with self._lock:
             if ticket in self._works:
-                raise BadInput("this strip is being worked on already; wait until it is done, or cancel it")
+                raise BadInput(BUSY)
             self._works[ticket] = (work(cancelled), cancelled)
         if self._thread.ident is None:  # only now, so that a Blender that renders nothing has no thread of ours
             self._thread.start()

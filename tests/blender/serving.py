@@ -21,6 +21,11 @@ PYTHON = "WAN_ANIMATE_SERVER_PYTHON"
 class Served:
     url: str
     token_file: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":")[-1])
 
     @property
     def token(self) -> str:
@@ -28,12 +33,13 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Served]:
-    """`wan-animate serve` with its worker, data and token in `folder`."""
+def serving(folder: Path, port: int = 0) -> Iterator[Served]:
+    """`wan-animate serve` with its worker on `port` or a free one, data and token in `folder`."""
     if PYTHON not in os.environ:
         pytest.fail(f"set {PYTHON} to the Python of an environment in which the server is installed")
     ready = folder / "ready.json"
-    arguments = ["serve", "--port", "0", "--data", str(folder / "data"), "--token-file", str(folder / "token")]
+    ready.unlink(missing_ok=True)  # a killed one leaves it behind
+    arguments = ["serve", "--port", str(port), "--data", str(folder / "data"), "--token-file", str(folder / "token")]
     process = subprocess.Popen(
         [os.environ[PYTHON], "-m", "wan_animate_server", *arguments, "--ready-file", str(ready)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "server")))},
@@ -44,7 +50,7 @@ def serving(folder: Path) -> Iterator[Served]:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        yield Served(json.loads(ready.read_text())["url"], folder / "token")
+        yield Served(json.loads(ready.read_text())["url"], folder / "token", process)
     finally:
         process.terminate()
         process.wait(15)
