@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import contextlib
 import json
-import os
-import shutil
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar, cast
 
 import bpy
 
-from . import background, export, preferences, take, timeline
+from . import export, preferences, take, timeline
 from .chain import chain
+from .delivery import PATIENCE_SECONDS, deliver
+from .ending import Ended, Ending, interruptible, while_wanted
 from .request import prepare
-from .session import POLL_SECONDS, Cancelled, Step, Work, deliver
+from .session import POLL_SECONDS, Cancelled, Step, Work
 from .wire import BadInput, ExitCode, Interrupted, Problem
 
 NAME = "wan_animate"
@@ -34,20 +32,19 @@ Tell = Callable[..., None]
 
 def main(argv: list[str]) -> int:
     """Run the words after `--command wan_animate`; the process ends with what this returns."""
-    tell = _tell_nothing
-    before = signal.signal(signal.SIGTERM, _end)  # else Blender dies at once and leaves half an export behind
+    say = _tell_nothing
     try:
         arguments = _parser().parse_args(argv)
-        tell = _tell_json if arguments.json else _tell_nothing
-        arguments.verb(arguments, tell)
+        say = _tell_json if arguments.json else _tell_nothing
+        with Ending() as ending:
+            arguments.verb(arguments, partial(_tell_unless_ended, ending, say))
     except Problem as problem:
-        return _failed(problem, tell)
-    except KeyboardInterrupt:
-        return _failed(Interrupted("interrupted; what was begun is removed, what was finished is kept"), tell)
-    except SystemExit as end:  # --help, or SIGTERM
+        return _failed(problem, say)
+    except Ended as end:
+        _failed(Interrupted("interrupted; what was begun is removed, what was finished is kept"), say)
+        return int(end.exit_code)
+    except SystemExit as end:  # --help
         return int(end.code or ExitCode.DONE)
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return int(ExitCode.DONE)
 
 
@@ -57,17 +54,12 @@ def _failed(problem: Problem, tell: Tell) -> int:
     return int(problem.exit_code)
 
 
-def _end(*_: object) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the clearing up
-    raise SystemExit(int(ExitCode.TERMINATED))
-
-
 def _export(arguments: argparse.Namespace, tell: Tell) -> None:
     scene, strip = _chosen(arguments)
     was_marked = bool(strip.wan_animate.uid)
     asked = _person(prepare(scene, strip, _root(arguments)), arguments.person)
     asked = replace(asked, base=arguments.base and arguments.base.resolve())
-    with _while_wanted() if arguments.temporary else contextlib.nullcontext():
+    with while_wanted() if arguments.temporary else contextlib.nullcontext():
         folder = _run(_exported(asked, Cancelled()), tell)
     if not was_marked:  # else its takes would not find it in the file
         _save()
@@ -97,7 +89,7 @@ def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
     def make(index: int, base: Path | None) -> Work[Path]:
         folder = yield from _exported(replace(requests[index], base=base), cancelled)
         exports.append(str(folder))
-        return Path((yield from deliver(server, folder, cancelled)))
+        return Path((yield from deliver(server, folder, cancelled, PATIENCE_SECONDS)))
 
     def receive(step: Step) -> None:
         if step.take:
@@ -105,7 +97,7 @@ def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
             new.extend(take.import_take(scene, step.take, strip=strip))
             _save()
 
-    with _interruptible(cancelled):
+    with interruptible(cancelled):
         _run(chain([request.person for request in requests], make), tell, receive)
     what = {"exports": exports, "takes": takes, "strips": [one.name for one in new]}
     tell("done", **what, message="; ".join(map(take.summary, new)))
@@ -140,45 +132,6 @@ def _run(work: Work[T], tell: Tell, receive: Callable[[Step], None] = lambda _: 
         return cast(T, end.value)
     finally:
         work.close()
-
-
-@contextlib.contextmanager
-def _while_wanted() -> Iterator[None]:
-    """Over a temporary copy: end when the standard input does, for then the Blender that wanted this is gone.
-
-    The copy's folder goes away with it.
-    """
-    folder = Path(bpy.data.filepath).parent
-    if not folder.name.startswith(background.PREFIX):
-        raise BadInput(f"{bpy.data.filepath} is no temporary copy; leave --temporary to the panel")
-    alone = threading.Event()
-
-    def watch() -> None:
-        os.read(sys.stdin.fileno(), 1)
-        alone.set()
-        _thread.interrupt_main(signal.SIGTERM)
-
-    threading.Thread(target=watch, name="wan-animate-wanted", daemon=True).start()
-    try:
-        yield
-    finally:
-        if alone.is_set():
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _interruptible(cancelled: Cancelled) -> Iterator[None]:
-    """Let the first Ctrl-C set `cancelled`, so that the server is told, and the second one end this at once."""
-
-    def ask(*_: object) -> None:
-        cancelled.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _person(requests: list[export.Request], name: str | None) -> export.Request:
@@ -238,6 +191,11 @@ def _save() -> None:
 def _tell_step(step: Step, tell: Tell) -> None:
     job = step.job.to_json() if step.job else None
     tell(step.stage, progress=step.progress, whole=step.whole, person=step.person, message=step.message, job=job)
+
+
+def _tell_unless_ended(ending: Ending, say: Tell, stage: str, **what: object) -> None:
+    ending.check()
+    say(stage, **what)
 
 
 def _tell_json(stage: str, **what: object) -> None:

@@ -112,6 +112,18 @@ def test_a_signal_ends_an_export_and_nothing_of_it_stays(
     assert [scene.name for scene in bpy.data.scenes] == ["Scene"]
 
 
+def test_a_signal_that_arrives_in_a_callback_of_blenders_is_not_lost(plate: Any, tmp_path: Path) -> None:
+    """Blender prints what is raised in there, and goes on."""
+
+    def send(*_: object) -> None:
+        bpy.app.handlers.frame_change_post.remove(send)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    bpy.app.handlers.frame_change_post.append(send)
+    assert main(["export", "--strip", "plate"]) == ExitCode.TERMINATED
+    assert list((tmp_path / "wan_animate" / "SH010").iterdir()) == []
+
+
 def test_ctrl_c_while_the_server_renders_cancels_the_job_and_keeps_the_export(
     plate: Any, served: Served, tmp_path: Path, capsys: Any
 ) -> None:
