@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, repeat
@@ -135,7 +135,7 @@ def _once(ask: Callable[[], T]) -> Work[T]:
 
 def _patiently(attempt: Callable[[], Work[T]], now: Step, cancelled: Cancelled, patience: float) -> Work[T]:
     """What `attempt` returns, tried again for as long as no server answers and nobody cancels."""
-    began, pauses = time.monotonic(), chain(PAUSES, repeat(PAUSES[-1]))
+    began, pauses = time.monotonic(), backoff()
     while True:
         try:
             return (yield from attempt())
@@ -146,10 +146,16 @@ def _patiently(attempt: Callable[[], Work[T]], now: Step, cancelled: Cancelled, 
             if time.monotonic() - began > patience:
                 raise
             yield replace(now, stage=AWAY, message=str(error))
-        yield from _pause(next(pauses), cancelled)
+        yield from pause(next(pauses), cancelled)
 
 
-def _pause(seconds: float, cancelled: Cancelled) -> Work[None]:
+def backoff() -> Iterator[float]:
+    """Seconds until a server that does not answer is asked again, each time."""
+    return chain(PAUSES, repeat(PAUSES[-1]))
+
+
+def pause(seconds: float, cancelled: Cancelled) -> Work[None]:
+    """Wait, unless somebody cancels."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not cancelled.is_set():
         yield None

@@ -33,7 +33,7 @@ class _Order:
     """What is to become of the news of a work."""
 
     imports: bool
-    after: Callable[[News], None] | None
+    hear: Callable[[News], None] | None
 
 
 _orders: dict[str, _Order] = {}
@@ -41,17 +41,17 @@ _orders: dict[str, _Order] = {}
 
 def start(
     ticket: str, work: Callable[[Cancelled], Work[str]], *, imports: bool = True,
-    after: Callable[[News], None] | None = None,
+    hear: Callable[[News], None] | None = None,
 ) -> None:  # fmt: skip
     """Begin a work; the timer reads its news. Raises `BadInput` while one goes by this ticket.
 
-    Takes that arrive are put into the edit if it `imports`, and `after` is called with the last letter.
+    Takes that arrive are put into the edit if it `imports`; `hear` is called with all its news.
     """
     if ticket in _orders:
         raise BadInput(BUSY)
     _session.start(ticket, work)
     latest.pop(ticket, None)
-    _orders[ticket] = _Order(imports, after)
+    _orders[ticket] = _Order(imports, hear)
     ledger.keep(ticket)
     if not bpy.app.timers.is_registered(tick):
         bpy.app.timers.register(tick, first_interval=TICK_SECONDS, persistent=True)
@@ -69,14 +69,14 @@ def is_busy(ticket: str) -> bool:
 def tick() -> float | None:
     """Read the mailbox without waiting, import what has arrived. Returns the seconds until the next call."""
     for news in _session.news():
+        order = _orders[news.ticket]
         if news.step:
             _note(news.ticket, news.step)
-            latest[news.ticket] = news
         else:
-            latest[news.ticket] = _summed_up(news)
-            order = _orders.pop(news.ticket)
-            if order.after:
-                order.after(news)
+            del _orders[news.ticket]
+        latest[news.ticket] = _summed_up(news) if news.is_final else news
+        if order.hear:
+            order.hear(news)
     redraw()
     return None if _session.is_idle() else TICK_SECONDS
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from typing import ClassVar
 
 import bpy
 
 from . import casting, desk, identity, people, preflight
+from .board import spoken
+from .delivery import AWAY
 from .person import WanAnimatePerson
 from .properties import WanAnimateStrip
+from .prose import sentence
 from .session import News
 from .wire import Interrupted
-
-LETTER_PIXELS = 7
-"""Width of a letter at interface scale 1, roughly: Blender does not wrap text."""
-
 
 FACE_FIELDS = {"rig": "face_engine", "driving": "face_strip", "still": "face_still"}
 """What has to be chosen for each source of the expression."""
@@ -38,7 +36,7 @@ class WAN_ANIMATE_PT_strip(_InSidebar, bpy.types.Panel):
         layout.use_property_split, layout.use_property_decorate = True, False
         _, strip = identity.active(context)
         if strip is None or strip.wan_animate.take:
-            _sentence(layout, context, preflight.why_not(context), "INFO")
+            sentence(layout, context, preflight.why_not(context), "INFO")
             layout.operator("wan_animate.import_take", icon="IMPORT")
             return
         row = layout.row()
@@ -113,7 +111,7 @@ class WAN_ANIMATE_PT_camera(_InSidebar, bpy.types.Panel):
             layout.template_ID(ours, "lens_map", open="image.open", text="Map")
             layout.prop(ours, "lens_map_use")
         if problem := (preflight.problems(context) or {}).get("lens"):
-            _sentence(layout, context, problem, "ERROR")
+            sentence(layout, context, problem, "ERROR")
 
 
 def _fields(layout: bpy.types.UILayout, context: bpy.types.Context, ours: WanAnimateStrip) -> None:
@@ -122,10 +120,10 @@ def _fields(layout: bpy.types.UILayout, context: bpy.types.Context, ours: WanAni
 
     def complain(about: str) -> None:
         if about in problems:
-            _sentence(layout, context, problems[about], "ERROR")
+            sentence(layout, context, problems[about], "ERROR")
         elif about == desk.CHARACTER and (news := desk.latest.get(about)):
             text = str(news.problem or news.result or "The server looks at the picture")
-            _sentence(layout, context, text, "INFO")
+            sentence(layout, context, text, "INFO")
 
     complain("strip")
     layout.prop(ours, "mode")
@@ -165,9 +163,9 @@ def _progress(layout: bpy.types.UILayout, context: bpy.types.Context, ticket: st
         row.progress(factor=_factor(news), text=_stage(news))
         row.operator("wan_animate.cancel", icon="X", text="")
     elif news and news.problem:
-        _sentence(layout, context, str(news.problem), "INFO" if isinstance(news.problem, Interrupted) else "ERROR")
+        sentence(layout, context, str(news.problem), "INFO" if isinstance(news.problem, Interrupted) else "ERROR")
     elif news:
-        _sentence(layout, context, news.result or "", "CHECKMARK")
+        sentence(layout, context, news.result or "", "CHECKMARK")
 
 
 def _factor(news: News | None) -> float:
@@ -178,24 +176,7 @@ def _stage(news: News | None) -> str:
     """Such as "denoising, segment 2 of 3, 4 min left"."""
     if news is None or news.step is None:
         return "starting"
-    parts = [news.step.stage]
-    job = news.step.job
-    if job and job.segments > 1:
-        parts.append(f"segment {job.segment} of {job.segments}")
-    if job and job.seconds_left:
-        minutes, seconds = divmod(round(job.seconds_left), 60)
-        parts.append(f"{minutes} min left" if minutes else f"{seconds} s left")
-    return ", ".join(parts)
-
-
-def _sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str) -> None:
-    """A sentence in as many lines as the sidebar's width makes of it."""
-    scale = context.preferences.system.ui_scale
-    letters = max(int(context.region.width / (LETTER_PIXELS * scale)) - 6, 16)
-    column = layout.column(align=True)
-    column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(text[:1].upper() + text[1:], letters)):
-        column.label(text=line, icon="BLANK1" if number else icon)
+    return spoken(news.step.job) if news.step.job and news.step.stage != AWAY else news.step.stage
 
 
 register, unregister = bpy.utils.register_classes_factory(

@@ -41,8 +41,18 @@ def resume() -> None:
         return
     _watch_known(server)
     if not desk.is_busy(TICKET):
-        found: list[Job] = []
-        desk.start(TICKET, partial(_ask, server, found), after=lambda _: _adopt(server, found))
+        _search(server)
+
+
+def _search(server: Server) -> None:
+    """Ask for jobs of this file's strips that it does not know of."""
+    found: list[Job] = []
+
+    def hear(news: News) -> None:
+        if news.is_final:
+            _adopt(server, found)
+
+    desk.start(TICKET, partial(_ask, server, found), hear=hear)
 
 
 def _ask(server: Server, found: list[Job], cancelled: Cancelled) -> Work[str]:
@@ -70,7 +80,7 @@ def _watch_known(server: Server) -> None:
 
 
 def _watch(server: Server, uid: str, jobs: dict[str, ledger.Entry]) -> None:
-    here = [Waiting(job, _takes(entry)) for job, entry in jobs.items() if entry.server == server.url]
+    here = [Waiting(job, takes(entry)) for job, entry in jobs.items() if entry.server == server.url]
     if here:
         imports = preferences().imports
         desk.start(uid, lambda cancelled: delivery.resume(server, here, cancelled, fetch=imports), imports=imports)
@@ -82,10 +92,10 @@ def _watch(server: Server, uid: str, jobs: dict[str, ledger.Entry]) -> None:
         desk.latest.setdefault(uid, News(ticket=uid, problem=problem))
 
 
-def _takes(entry: ledger.Entry) -> Path:
+def takes(entry: ledger.Entry) -> Path:
     """Where its exports still are: the project may have moved."""
-    takes = Path(entry.takes)
-    return takes if takes.parent.is_dir() else shots_folder() / entry.shot / TAKES
+    folder = Path(entry.takes)
+    return folder if folder.parent.is_dir() else shots_folder() / entry.shot / TAKES
 
 
 @bpy.app.handlers.persistent

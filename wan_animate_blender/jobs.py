@@ -1,0 +1,387 @@
+"""The list of a server's jobs in the sidebar, and what can be done with each. Draws what is known, asks nobody."""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import bpy
+import bpy.utils.previews
+from bpy.props import CollectionProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+
+from . import delivery, desk, ledger, resumption
+from .board import Board, spoken
+from .client import Server
+from .preferences import chosen_server, preferences, shots_folder
+from .prose import sentence
+from .session import Cancelled, News, Work
+from .wire import TAKES, WIRE_VERSION, BadInput, Job, JobState, Problem
+
+TICKET = "jobs"
+"""Of the work that keeps the board up to date."""
+
+ICONS = {
+    JobState.QUEUED: "TIME", JobState.RUNNING: "PLAY", JobState.CANCELLING: "X", JobState.CANCELLED: "X",
+    JobState.DONE: "CHECKMARK", JobState.FAILED: "ERROR",
+}  # fmt: skip
+AGAIN = (JobState.FAILED, JobState.CANCELLED)
+"""States of a job that can be tried again."""
+
+ROWS, LINES = 5, 8.0
+"""Of the list, and of the picture below it."""
+
+board = Board()
+_listed: dict[str, tuple[Job, ...]] = {"": ()}
+"""What the rows were last filled with ("")."""
+_previews: dict[str, Any] = {}
+"""The picture of the selected job and the folder of its file, while the add-on is registered."""
+
+
+# --- what is listed -------------------------------------------------------------------------------
+
+
+def _fill() -> None:
+    """Let the rows be the jobs that are to be listed, the newest first."""
+    ours = bpy.context.window_manager.wan_animate_jobs
+    wanted = board.jobs[::-1] if ours.scope == "ALL" else _of_this_file()[::-1]
+    before, _listed[""] = _listed[""], wanted
+    if [job.id for job in before] != [job.id for job in wanted] or len(ours.rows) != len(wanted):
+        ours.rows.clear()
+        before = ()
+        for _ in wanted:
+            ours.rows.add()
+    for row, job, was in zip(ours.rows, wanted, before or (None,) * len(wanted), strict=True):
+        if job != was:
+            row.name, row.title, row.state, row.progress, row.words = (
+                job.id, job.shot, job.state, job.progress, spoken(job),
+            )  # fmt: skip
+    numbers = [number for number, job in enumerate(wanted) if job.id == board.selected]
+    ours["active"] = numbers[0] if numbers else min(ours.active, max(len(wanted) - 1, 0))
+    _select(ours)
+
+
+def _of_this_file() -> tuple[Job, ...]:
+    ours = ledger.uids()
+    return tuple(job for job in board.jobs if job.strip in ours)
+
+
+def _select(ours: WanAnimateJobs) -> None:
+    board.selected = ours.rows[ours.active].name if len(ours.rows) else ""
+
+
+def _on_select(ours: WanAnimateJobs, context: bpy.types.Context) -> None:  # noqa: ARG001  Blender counts them
+    _select(ours)
+
+
+def _on_scope(ours: WanAnimateJobs, context: bpy.types.Context) -> None:  # noqa: ARG001
+    _fill()
+
+
+class WanAnimateJobRow(bpy.types.PropertyGroup):
+    # Its name is the job's id.
+    title: StringProperty()
+    state: StringProperty()
+    words: StringProperty()
+    progress: FloatProperty()
+
+
+class WanAnimateJobs(bpy.types.PropertyGroup):
+    rows: CollectionProperty(type=WanAnimateJobRow)
+    active: IntProperty(name="Job", update=_on_select)
+    scope: EnumProperty(
+        name="Jobs",
+        description="Which jobs of the server are listed",
+        items=(("FILE", "This File", "Those of strips in this file"), ("ALL", "All", "Everybody's")),
+        update=_on_scope,
+    )
+
+
+def _hear(news: News) -> None:
+    """Show what the board says now."""
+    _fill()
+    _show_picture()
+    if news.problem:
+        board.problem = str(news.problem)
+
+
+def _show_picture() -> None:
+    """A file, because Blender reads pictures in no other way than from one."""
+    previews, folder = _previews["job"], Path(_previews["folder"].name)
+    previews.clear()
+    if board.picture.data:
+        file = folder / "preview.png"
+        file.write_bytes(board.picture.data)
+        previews.load("job", str(file), "IMAGE")
+
+
+def follow() -> None:
+    """Have the board kept up to date. Called by Blender's timer."""
+    try:
+        server = chosen_server()
+        desk.start(TICKET, lambda cancelled: board.follow(server, cancelled), hear=_hear)
+    except Problem as problem:
+        board.problem = str(problem)
+
+
+def _look() -> None:
+    """Somebody sees the list; whoever asks for it is called between two drawings."""
+    board.look()
+    stopped = desk.is_busy(TICKET) or (TICKET in desk.latest and desk.latest[TICKET].problem)
+    if not stopped and not bpy.app.timers.is_registered(follow):
+        bpy.app.timers.register(follow, first_interval=0.01)
+
+
+# --- the panel ------------------------------------------------------------------------------------
+
+
+class WAN_ANIMATE_UL_jobs(bpy.types.UIList):
+    def draw_item(
+        self, context: bpy.types.Context, layout: bpy.types.UILayout, data: WanAnimateJobs, item: WanAnimateJobRow,
+        icon: int, active_data: WanAnimateJobs, active_property: str,
+    ) -> None:  # fmt: skip
+        row = layout.row(align=True)
+        row.label(text=item.title, icon=ICONS[JobState(item.state)])
+        if item.state == JobState.RUNNING:
+            row.progress(factor=item.progress, text=item.words)
+        else:
+            row.label(text=item.words)
+
+
+class WAN_ANIMATE_PT_jobs(bpy.types.Panel):
+    bl_label = "Jobs"
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Wan Animate"
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, ours = self.layout, context.window_manager.wan_animate_jobs
+        _look()
+        layout.row().prop(ours, "scope", expand=True)
+        layout.template_list("WAN_ANIMATE_UL_jobs", "", ours, "rows", ours, "active", rows=ROWS)
+        if board.problem:
+            sentence(layout, context, board.problem, "ERROR")
+        if job := _selected():
+            _draw_job(layout, context, job)
+
+
+def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) -> None:
+    if job.message:
+        sentence(layout, context, job.message, ICONS[job.state])
+    if "job" in _previews["job"] and board.picture.job == job.id:
+        layout.template_icon(_previews["job"]["job"].icon_id, scale=LINES)
+    row = layout.row(align=True)
+    text = "Import" if job.state is JobState.DONE else "Import What Is There"
+    row.operator("wan_animate.job_import", icon="IMPORT", text=text)
+    row.operator("wan_animate.job_retry", icon="FILE_REFRESH", text="")
+    row.operator("wan_animate.job_cancel", icon="X", text="")
+    row.operator("wan_animate.job_reveal", icon="FILE_FOLDER", text="")
+    row.operator("wan_animate.job_report", icon="COPYDOWN", text="")
+    row.operator("wan_animate.job_remove", icon="TRASH", text="")
+    if (news := desk.latest.get(_ticket(job))) and (news.problem or news.result):
+        sentence(layout, context, str(news.problem or news.result), "ERROR" if news.problem else "INFO")
+
+
+def _selected() -> Job | None:
+    return board.find(board.selected)
+
+
+def _ticket(job: Job) -> str:
+    """Of what is done with a job from the list."""
+    return f"job {job.id}"
+
+
+# --- what can be done -----------------------------------------------------------------------------
+
+
+class _OnJob:
+    """An operator on the job that is selected in the list."""
+
+    why_not = "Select a job in the list"
+
+    @classmethod
+    def poll(cls, _: bpy.types.Context) -> bool:
+        job = _selected()
+        if job is None or not cls.fits(job) or desk.is_busy(_ticket(job)):
+            cls.poll_message_set(cls.why_not)
+            return False
+        return True
+
+    @classmethod
+    def fits(cls, _: Job) -> bool:
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            self.do(_selected())
+        except Problem as problem:
+            self.report({"ERROR"}, str(problem))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class WAN_ANIMATE_OT_job_cancel(_OnJob, bpy.types.Operator):
+    bl_idname = "wan_animate.job_cancel"
+    bl_label = "Cancel Job"
+    bl_description = "Stop the selected job; segments that are finished are kept on the server"
+    why_not = "Select a job that waits or runs"
+
+    @classmethod
+    def fits(cls, job: Job) -> bool:
+        return not job.state.is_final
+
+    def do(self, job: Job) -> None:
+        _ask(job, lambda server: server.cancel(job.id))
+
+
+class WAN_ANIMATE_OT_job_retry(_OnJob, bpy.types.Operator):
+    bl_idname = "wan_animate.job_retry"
+    bl_label = "Retry Job"
+    bl_description = "Queue the selected job again; segments that were finished are not rendered again"
+    why_not = "Select a job that failed or was cancelled"
+
+    @classmethod
+    def fits(cls, job: Job) -> bool:
+        return job.state in AGAIN and not desk.is_busy(job.strip)
+
+    def do(self, job: Job) -> None:
+        server = chosen_server()
+        takes = _takes(job)
+
+        def expect(again: Job | None) -> None:
+            if again:
+                ledger.note(job.strip, again, server.url, takes)
+                resumption.resume()
+
+        _ask(job, lambda server: server.retry(job.id), expect)
+
+
+class WAN_ANIMATE_OT_job_import(_OnJob, bpy.types.Operator):
+    bl_idname = "wan_animate.job_import"
+    bl_label = "Import What Is There"
+    bl_description = "Fetch the frames of the selected job that are rendered, and put them above its strip; it grows"
+    why_not = "Select a job of which frames are rendered"
+
+    @classmethod
+    def fits(cls, job: Job) -> bool:
+        return job.frames > 0
+
+    def do(self, job: Job) -> None:
+        server, takes = chosen_server(), _takes(job)
+        desk.start(_ticket(job), lambda cancelled: delivery.fetch(server, job.id, takes, cancelled))
+
+
+class WAN_ANIMATE_OT_job_reveal(_OnJob, bpy.types.Operator):
+    bl_idname = "wan_animate.job_reveal"
+    bl_label = "Open Folder of Job"
+    bl_description = "Show the takes of the selected job's shot in the file browser of the system"
+
+    def do(self, job: Job) -> None:
+        folder = _takes(job).parent
+        if not folder.is_dir():
+            raise BadInput(f"there is no folder {folder} on this machine; the job was sent from another one")
+        bpy.ops.wm.path_open(filepath=str(folder))
+
+
+class WAN_ANIMATE_OT_job_report(_OnJob, bpy.types.Operator):
+    bl_idname = "wan_animate.job_report"
+    bl_label = "Copy Error Report"
+    bl_description = "Copy what is known of the selected job, and all versions, for whoever is to help; no secrets"
+
+    def do(self, job: Job) -> None:
+        bpy.context.window_manager.clipboard = report(job)
+        self.report({"INFO"}, "The report is in the clipboard")
+
+
+class WAN_ANIMATE_OT_job_remove(_OnJob, bpy.types.Operator):
+    bl_idname = "wan_animate.job_remove"
+    bl_label = "Remove Job from List"
+    bl_description = "Let the server forget the selected job and its frames; what was imported stays"
+    why_not = "Select a job that has ended"
+
+    @classmethod
+    def fits(cls, job: Job) -> bool:
+        return job.state.is_final
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def do(self, job: Job) -> None:
+        _ask(job, lambda server: server.remove(job.id), lambda _: ledger.end(job.strip, job.id))
+
+
+def _ask(
+    job: Job, what: Callable[[Server], Job | None], then: Callable[[Job | None], None] = lambda _: None
+) -> None:  # fmt: skip
+    """Have a question about `job` asked, and the list made anew; `then` is called with the answer."""
+    server, answers = chosen_server(), list[Job | None]()
+
+    def work(_: Cancelled) -> Work[str]:
+        yield from ()
+        answers.append(what(server))
+        board.jobs = server.jobs()
+        return ""
+
+    def hear(_: News) -> None:
+        for answer in answers:
+            then(answer)
+        _fill()
+
+    desk.start(_ticket(job), work, hear=hear)
+
+
+def _takes(job: Job) -> Path:
+    """Where the take of a job goes."""
+    entry = ledger.entries(job.strip).get(job.id)
+    return resumption.takes(entry) if entry else shots_folder() / job.shot / TAKES
+
+
+def report(job: Job) -> str:
+    """What somebody needs to know who is to help: JSON without a token, or an address's user and password."""
+    address = urlsplit(preferences().url)
+    manifest = tomllib.loads((Path(__file__).parent / "blender_manifest.toml").read_text(encoding="utf-8"))
+    news = desk.latest.get(_ticket(job)) or desk.latest.get(job.strip)
+    said = {
+        "message": job.message or str((news and news.problem) or ""),
+        "wan-animate": manifest["version"],
+        "wire": WIRE_VERSION,
+        "server": {"host": address.hostname, "port": address.port, "version": board.version},
+        "blender": bpy.app.version_string,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "job": job.to_json(),
+    }
+    return json.dumps(said, indent=2, ensure_ascii=False)
+
+
+classes = (
+    WanAnimateJobRow, WanAnimateJobs, WAN_ANIMATE_UL_jobs, WAN_ANIMATE_PT_jobs, WAN_ANIMATE_OT_job_cancel,
+    WAN_ANIMATE_OT_job_retry, WAN_ANIMATE_OT_job_import, WAN_ANIMATE_OT_job_reveal, WAN_ANIMATE_OT_job_report,
+    WAN_ANIMATE_OT_job_remove,
+)  # fmt: skip
+_register, _unregister = bpy.utils.register_classes_factory(classes)
+
+
+def register() -> None:
+    global board
+    board = Board()
+    _register()
+    bpy.types.WindowManager.wan_animate_jobs = PointerProperty(type=WanAnimateJobs)
+    _previews["job"] = bpy.utils.previews.new()
+    _previews["folder"] = tempfile.TemporaryDirectory(prefix="wan-animate-", ignore_cleanup_errors=True)
+
+
+def unregister() -> None:
+    if bpy.app.timers.is_registered(follow):
+        bpy.app.timers.unregister(follow)
+    bpy.utils.previews.remove(_previews.pop("job"))
+    _previews.pop("folder").cleanup()
+    del bpy.types.WindowManager.wan_animate_jobs
+    _unregister()
+    _listed[""] = ()
