@@ -289,6 +289,30 @@ def test_modifiers_that_only_renders_have_are_not_cut_off(place: matte.Place, tm
     assert picture.sum() / 255 == 2 * 150
 
 
+def test_what_is_hidden_in_the_window_is_rendered_all_the_same(place: matte.Place, tmp_path: Path) -> None:
+    square(2.0, 0.0, 0.0, parent=place.view.rig)
+    hat, shield = square(1.0, 3.0, 0.0, parent=place.view.rig), square(1.0, 0.0, 5.0)
+    hat.hide_set(True)
+    shield.hide_viewport = True
+    (picture,) = written(matte.FromRig(), place, tmp_path, 1)
+    assert (picture[20:28, 66:74] == 255).all()
+    assert picture.sum() / 255 == 400 + 100 - 100
+
+
+def test_what_comes_in_front_later_is_cut_out_then(place: matte.Place, tmp_path: Path) -> None:
+    """What is behind or beside a person is left out of the render until it may hide something."""
+    square(2.0, 0.0, 0.0, parent=place.view.rig)
+    for name, places in (("over", ((3.0, -9.0), (0.5, 4.0))), ("passing", ((3.0, 5.0), (-0.5, 5.0)))):
+        thing = square(1.0, 0.0, 0.0)
+        thing.name = name
+        for frame, (x, z) in enumerate(places, start=1):
+            thing.location = x, 0.0, z
+            thing.keyframe_insert("location", frame=frame)
+    before, after, again = written(matte.FromRig(), place, tmp_path, 1, 2, 1)
+    assert before.sum() / 255 == again.sum() / 255 == 400
+    assert after.sum() / 255 == 200
+
+
 def test_where_nothing_is_in_the_picture_the_matte_is_black(place: matte.Place, tmp_path: Path) -> None:
     square(2.0, 30.0, 0.0, parent=place.view.rig)
     assert not written(matte.FromRig(), place, tmp_path, 1)[0].any()
