@@ -121,6 +121,15 @@ class WAN_ANIMATE_OT_import_take(bpy.types.Operator):
         subtype="DIR_PATH",
         options={"SKIP_SAVE"},
     )
+    make_room: bpy.props.BoolProperty(
+        name="Make Room", description="Move titles and all else above the strip up by a channel, where none is free"
+    )
+    use_in_effects: bpy.props.BoolProperty(
+        name="Use in Effects", description="Let transitions and other effects on the strip show the take instead of it"
+    )
+    matte: bpy.props.BoolProperty(name="Matte", description="Import the take's matte, too, as a muted strip")
+    comp: bpy.props.BoolProperty(name="Comp", description="Import the take's whole picture, too, as a muted strip")
+    mute_source: bpy.props.BoolProperty(name="Mute Plate", description="Mute the strip that the take was made from")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if not self.directory:
@@ -130,8 +139,14 @@ class WAN_ANIMATE_OT_import_take(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         folder = Path(bpy.path.abspath(self.directory))
+        options = take.Options(
+            beside=tuple(layer for layer in ("matte", "comp") if getattr(self, layer)),
+            make_room=self.make_room,
+            use_in_effects=self.use_in_effects,
+            mute_source=self.mute_source,
+        )
         try:
-            new = take.import_take(timeline.sequencer_scene(context), folder)
+            new = take.import_take(timeline.sequencer_scene(context), folder, options=options)
         except Problem as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}

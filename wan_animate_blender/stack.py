@@ -9,6 +9,7 @@ import bpy
 
 from . import placement, timeline
 from .timeline import Strip
+from .wire import TAKE_PREFIX, version_name
 
 SHOWN = ("character", "generated")
 """The layers that are seen; strips of the others are there for effects and masks, and stay muted."""
@@ -27,6 +28,10 @@ class Entry:
     @property
     def version(self) -> int:
         return int(self.take.rpartition(" ")[2])
+
+    @property
+    def title(self) -> str:
+        return f"{self.shot} {version_name(TAKE_PREFIX, self.version)}"
 
     @property
     def seen(self) -> list[Strip]:
