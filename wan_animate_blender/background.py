@@ -38,7 +38,7 @@ KILL_SECONDS = 1.0
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
-PREFIX, COPY = "wan-animate-", "export.blend"
+PREFIX, COPY = "wan-animate-export-", "export.blend"
 """Names of the folder for temporary files, and of the copy in it."""
 
 PROBLEMS: dict[int, type[Problem]] = {

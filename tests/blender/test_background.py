@@ -219,4 +219,4 @@ def test_a_blender_that_dies_takes_the_background_blender_with_it(
     window.kill()
     window.wait()
     wait_for(lambda: not list(shot.iterdir()))
-    wait_for(lambda: not [left for left in left_by(background) if "wan-animate-" in left])
+    wait_for(lambda: not [left for left in left_by(background) if "wan-animate-export-" in left])
