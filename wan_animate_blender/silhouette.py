@@ -96,8 +96,10 @@ def _stage(targets: set[bpy.types.Object], view: pose.View) -> Iterator[Stage]:
         layer.layer_collection.children[holes.name].holdout = True
         with aim.camera(copy) as finder:
             copy.camera = finder
-            yield Stage(copy, view, finder, frame, holes, things_of(view) - targets)
-        copy.render.use_persistent_data = False  # which frees what was kept
+            try:
+                yield Stage(copy, view, finder, frame, holes, things_of(view) - targets)
+            finally:
+                copy.render.use_persistent_data = False  # which frees what was kept
 
 
 def _trace(scene: bpy.types.Scene) -> None:
