@@ -15,7 +15,7 @@ from typing import NoReturn, TypeVar, cast
 
 import bpy
 
-from . import export, preferences, take, timeline
+from . import export, nuke, preferences, take, timeline
 from .chain import chain
 from .delivery import PATIENCE_SECONDS, deliver
 from .ending import Ended, Ending, interruptible, while_wanted
@@ -69,9 +69,12 @@ def _export(arguments: argparse.Namespace, tell: Tell) -> None:
 def _import(arguments: argparse.Namespace, tell: Tell) -> None:
     scene = _scene(arguments)
     strip = _strip(scene, arguments.strip) if arguments.strip else None
-    new = take.import_take(scene, arguments.take.resolve(), strip=strip)
+    folder = arguments.take.resolve()
+    options = take.Options(make_room=arguments.make_room, use_in_effects=arguments.use_in_effects)
+    new = take.import_take(scene, folder, strip=strip, options=options)
+    script = {"script": str(nuke.write(folder))} if arguments.nuke else {}
     _save()
-    tell("done", strips=[one.name for one in new], message=take.summary(new[0]))
+    tell("done", strips=[one.name for one in new], **script, message=take.summary(new[0]))
 
 
 def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
@@ -223,6 +226,9 @@ def _parser() -> argparse.ArgumentParser:
     two = verbs.add_parser("import", help="put a take above the strip that it was made from, and save the file")
     two.set_defaults(verb=_import)
     two.add_argument("--take", type=Path, required=True, help="folder of the take, such as SH010/takes/v001")
+    two.add_argument("--make-room", action="store_true", help="move what is above the strip up, where it must")
+    two.add_argument("--use-in-effects", action="store_true", help="let effects on the strip show the take")
+    two.add_argument("--nuke", action="store_true", help="write a script for Nuke beside the take")
     three = verbs.add_parser("generate", help="export, have it rendered, import, and save the file")
     three.set_defaults(verb=_generate)
     three.add_argument("--server", required=True, metavar="URL", help="address, such as http://127.0.0.1:8188")

@@ -13,9 +13,9 @@ from typing import Any
 
 import bpy
 import pytest
-from footage import new_effect
+from footage import new_effect, noise
 from serving import Served
-from takes import export_of, take_of
+from takes import export_of, take_of, whole_take_of
 
 from wan_animate_blender import identity, timeline
 from wan_animate_blender.commands import main
@@ -72,6 +72,25 @@ def test_import_puts_the_take_into_the_file(edit: Any, plate: Any, tmp_path: Pat
     bpy.ops.wm.revert_mainfile()
     new = timeline.strips(bpy.context.scene.sequence_editor)["SH010 v001 character"]
     assert (new.channel, timeline.frame_range(new)) == (3, (12, 17))
+
+
+def test_import_makes_room_and_writes_a_script_when_told_to(edit: Any, plate: Any, tmp_path: Path, capsys: Any) -> None:
+    identity.mark(edit, plate)
+    title = new_effect(edit.sequence_editor, "COLOR", 3, 12, 17)
+    blur = new_effect(edit.sequence_editor, "GAUSSIAN_BLUR", 4, 12, 17, plate)
+    titles = title.name, blur.name
+    plate.wan_animate.person.matte_strip = ""
+    folder = whole_take_of(export_of(plate, tmp_path / "shots", layers={"plate": noise}))
+    words = ["--make-room", "--use-in-effects", "--nuke", "--json"]
+    assert main(["import", "--take", str(folder), *words]) == ExitCode.DONE
+    (told,) = said(capsys)
+    assert told["strips"] == ["SH010 v001 character", "SH010 v001 comp"]
+    assert told["script"] == str(folder.with_name("SH010_v001.nk"))
+    assert Path(told["script"]).is_file()
+    bpy.ops.wm.revert_mainfile()
+    strips = timeline.strips(bpy.context.scene.sequence_editor)
+    assert [strips[name].channel for name in ("plate", told["strips"][0], "matte", *titles)] == [1, 2, 3, 4, 5]
+    assert strips[titles[1]].input_1.name == "SH010 v001 comp"
 
 
 def test_generate_goes_the_whole_way(plate: Any, served: Served, tmp_path: Path, capsys: Any) -> None:

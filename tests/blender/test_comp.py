@@ -13,6 +13,7 @@ from footage import light, noise, read_numbers, read_png
 from takes import enable_addon, export_of, over, person, take_of, take_of_layers, whole_take_of
 
 from wan_animate_blender import comp, identity, timeline
+from wan_animate_blender.take import import_take
 from wan_animate_blender.wire import BadInput, Colour, Encoding
 
 FRAMES = (1001, 1005, 1012)
@@ -51,6 +52,22 @@ def test_the_compositor_makes_the_comp(edit: Any, plate: Any, tmp_path: Path) ->
         hard = np.isin(person(i)[..., 3], (0, 255))
         assert np.array_equal(seen[hard], over(noise(i), person(i))[hard])
         assert 0.3 < hard.mean() < 0.9
+
+
+def test_the_comp_is_seen_as_the_edit_is(edit: Any, plate: Any, tmp_path: Path) -> None:
+    """Through AgX, another exposure and a look. The sequencer rounds what it mixes before that, the compositor not."""
+    view = edit.view_settings
+    view.view_transform, view.exposure, view.gamma = "AgX", 0.5, 1.1
+    view.look = "AgX - Punchy"
+    folder = whole_take_of(export_of(plate, tmp_path, handles=2, layers={"plate": noise}))
+    edit.render.dither_intensity = 0.0
+    import_take(edit, folder)
+    in_edit = read_png(rendered(edit, 15, tmp_path)).astype(int)
+    assert not np.array_equal(in_edit, over(noise(5), person(5)))
+    in_comp = read_png(rendered(comp.build(edit, folder), 1006, tmp_path)).astype(int)
+    difference = np.abs(in_comp - in_edit)
+    assert difference.max() <= 2
+    assert difference[np.isin(person(5)[..., 3], (0, 255))].max() <= 1
 
 
 def test_the_compositor_makes_the_comp_of_a_linear_plate(edit: Any, plate: Any, tmp_path: Path) -> None:

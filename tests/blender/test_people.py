@@ -20,7 +20,7 @@ from wan_animate_blender import desk, timeline, wire
 from wan_animate_blender.commands import main
 from wan_animate_blender.export import check, frame_table
 from wan_animate_blender.request import prepare, requests
-from wan_animate_blender.take import import_take
+from wan_animate_blender.take import Options, import_take
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -204,3 +204,15 @@ def test_a_take_lies_above_those_of_the_people_behind_wherever_there_is_room(
     behind.channel = 7
     (front,) = import_take(edit, takes[1])
     assert (behind.channel, front.channel) == (7, 8)
+
+
+def test_the_next_take_of_the_person_behind_stays_below_the_one_in_front(
+    edit: Any, plate: Any, tmp_path: Path
+) -> None:  # fmt: skip
+    plate.wan_animate.add_person().name = "Ben"
+    prepare(edit, plate, tmp_path / "shots")
+    exports = [export_of(plate, tmp_path / "shots", name=name) for name in ("SH010", "SH010_Ben")]
+    behind, front = (import_take(edit, take_of(export))[0] for export in exports)
+    (again,) = import_take(edit, take_of(exports[0]), options=Options(make_room=True))
+    assert behind.channel < again.channel < front.channel
+    assert (behind.mute, again.mute, front.mute) == (True, False, False)

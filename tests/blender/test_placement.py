@@ -62,15 +62,9 @@ def index_at(frame: int) -> int:
 
 def test_plate_and_character_are_seen_as_the_comp(edit: Any, plate: Any, tmp_path: Path) -> None:
     import_take(edit, whole_take_of(export_of(plate, tmp_path, handles=2)))
-    for frame in (FIRST, 15, END - 1):
-        seen = shown(edit, frame, tmp_path / "seen.png").astype(int)
-        comp = over(noise(index_at(frame)), person(index_at(frame)))
-        assert np.abs(seen - comp).max() <= 1
-        clear = person(index_at(frame))[..., 3] == 0
-        assert np.array_equal(seen[clear], noise(index_at(frame))[clear])
-        opaque = person(index_at(frame))[..., 3] == 255
-        assert np.array_equal(seen[opaque], comp[opaque])
-        assert opaque.any() and clear.any()
+    for frame in range(FIRST, END):
+        seen = shown(edit, frame, tmp_path / "seen.png")
+        assert np.array_equal(seen, over(noise(index_at(frame)), person(index_at(frame))))
 
 
 # --- channels -------------------------------------------------------------------------------------
