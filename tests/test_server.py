@@ -48,7 +48,8 @@ def test_health_says_only_that_it_lives_to_those_without_a_token(server: Running
 def test_health_says_more_to_those_with_a_token(server: Running) -> None:
     said = server.call("GET", "/v1/health").json()
     assert (said["alive"], said["wire"]) == (True, 1)
-    assert said.keys() == {"alive", "version", "wire", "models"}
+    assert said.keys() == {"alive", "version", "wire", "models", "pid"}
+    assert said["pid"] == server.process.pid
 
 
 def test_health_tells_a_wrong_token_from_none(server: Running) -> None:

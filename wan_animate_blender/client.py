@@ -67,6 +67,8 @@ class Health:
 
     version: str
     models: tuple[str, ...]
+    pid: int
+    """Of its process, on its machine."""
 
 
 class Bearer(requests.auth.AuthBase):
@@ -107,7 +109,13 @@ class Server:
             raise BadInput(_wrong_token(self.url))
         if said["wire"] != WIRE_VERSION:
             raise Unavailable(_other_version(self.url, said["wire"]))
-        return Health(version=str(said.get("version", "")), models=tuple(map(str, said.get("models", ()))))
+        models = tuple(map(str, said.get("models", ())))
+        return Health(version=str(said.get("version", "")), models=models, pid=int(said.get("pid", 0)))
+
+    def alive(self) -> None:
+        """Raises `Unavailable` unless a Wan Animate server answers, whoever asks."""
+        if self._json(self._call("GET", "/v1/health", token=False)).get("alive") is not True:
+            raise Unavailable(_not_ours(self.url, "an answer of another kind"))
 
     def submit(self, shot: Shot, folder: Path) -> Generator[float, None, Job]:
         """Queue `shot`, uploading from `folder` what the server does not know; yields how much is uploaded, 0 to 1.
@@ -232,11 +240,12 @@ class Server:
         accept: tuple[int, ...] = (),
         data: bytes | None = None,
         headers: dict[str, str] | None = None,
+        token: bool = True,
     ) -> requests.Response:
         """One request. Raises a `Problem` for every answer that is neither a success nor in `accept`."""
         try:
             reply = self._http.request(
-                method, self.url + path, data=data, headers=headers,
+                method, self.url + path, data=data, headers=headers, auth=None if token else _nobody,
                 timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False,
             )  # fmt: skip
         except requests.RequestException as error:
@@ -291,6 +300,11 @@ def _note(folder: Path, take: Take) -> None:
 
 def _is_here(file: Path, entry: FileEntry) -> bool:
     return file.is_file() and file.stat().st_size == entry.size and sha256_file(file) == entry.sha256
+
+
+def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """In place of the token."""
+    return request
 
 
 def _opened(path: Path, entry: FileEntry) -> BinaryIO:

@@ -15,9 +15,9 @@ from .wire import BadInput, Problem, TakeState
 
 log = logging.getLogger(__name__)
 
-CONNECTION, CHARACTER = "connection", "character"
-"""Tickets of questions: whether the server is there, what it sees in a character's picture. All others are the uid of a
-strip, and end with a take."""
+CONNECTION, CHARACTER, SERVER = "connection", "character", "server"
+"""Tickets of what is no strip's: whether the server is there, what it sees in a character's picture, the one of this
+machine. A strip's work goes by its uid, and ends with a take."""
 
 TICK_SECONDS = 0.2
 

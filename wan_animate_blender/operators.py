@@ -8,25 +8,25 @@ from typing import ClassVar
 
 import bpy
 
-from . import background, clip, desk, export, identity, plate, preflight, take, timeline
+from . import background, clip, connection, desk, export, identity, jobs, plate, preflight, resumption, take, timeline
 from .chain import chain
 from .client import Server
 from .delivery import deliver
 from .preferences import chosen_server, preferences, shots_folder
 from .request import prepare, scene_of
-from .session import Cancelled, Step, Work
+from .session import Cancelled, News, Work
 from .wire import Problem, RasterKind
 
 
 class WAN_ANIMATE_OT_connect(bpy.types.Operator):
     bl_idname = "wan_animate.connect"
     bl_label = "Test Connection"
-    bl_description = "Ask the server of the preferences whether it is there, of this release, and takes the token"
+    bl_description = "Go the way to the server of the preferences step by step, and name the one that fails"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             server = chosen_server()
-            desk.start(desk.CONNECTION, lambda _: _ask(server))
+            desk.start(desk.CONNECTION, lambda _: connection.walk(server), hear=_connected)
         except Problem as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
@@ -176,10 +176,11 @@ class WAN_ANIMATE_OT_reveal(bpy.types.Operator):
         return bpy.ops.wm.path_open(filepath=str(folder))
 
 
-def _ask(server: Server) -> Work[str]:
-    yield Step(stage="connecting", progress=0.0)
-    health = server.health()
-    return f"Connected: version {health.version}, models {', '.join(health.models) or 'none'}"
+def _connected(news: News) -> None:
+    """What waited for a server goes on."""
+    if news.result:
+        desk.latest.pop(jobs.TICKET, None)
+        resumption.resume()
 
 
 def _generation(requests: list[export.Request], server: Server) -> Callable[[Cancelled], Work[str]]:

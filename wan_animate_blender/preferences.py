@@ -45,6 +45,17 @@ class WanAnimatePreferences(bpy.types.AddonPreferences):
         default=True,
     )
 
+    executable: bpy.props.StringProperty(
+        name="Executable",
+        description="The file 'wan-animate' of the server's installation. Empty: where commands are",
+        subtype="FILE_PATH",
+    )
+    device: bpy.props.EnumProperty(
+        name="Device",
+        description="What a server that is started here renders on",
+        items=(("cpu", "CPU", "Works on every machine, for small models"), ("cuda", "CUDA", "An NVIDIA graphics card")),
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
@@ -53,8 +64,20 @@ class WanAnimatePreferences(bpy.types.AddonPreferences):
         layout.prop(self, "shots")
         layout.prop(self, "imports")
         layout.operator("wan_animate.connect", icon="LINKED")
-        if news := desk.latest.get(desk.CONNECTION):
-            layout.label(text=str(news.problem or news.result or "Asking the server"), icon=_icon(news))
+        _news(layout, desk.CONNECTION)
+        layout.separator()
+        layout.prop(self, "executable")
+        layout.prop(self, "device")
+        row = layout.row(align=True)
+        row.operator("wan_animate.start_server", icon="PLAY")
+        row.operator("wan_animate.stop_server", icon="PAUSE")
+        _news(layout, desk.SERVER)
+
+
+def _news(layout: bpy.types.UILayout, ticket: str) -> None:
+    if news := desk.latest.get(ticket):
+        stage = news.step and f"Now: {news.step.stage}"
+        layout.label(text=str(news.problem or news.result or stage), icon=_icon(news))
 
 
 def _icon(news: News) -> str:

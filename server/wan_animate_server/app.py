@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import secrets
 import uuid
@@ -138,7 +139,7 @@ def health(request: Request, desk: AtDesk) -> JSONResponse:
     if "Authorization" not in request.headers:
         return JSONResponse({"alive": True})
     _authorised(request, desk)
-    about = {"version": version(), "wire": WIRE_VERSION, "models": desk.jobs.models()}
+    about = {"version": version(), "wire": WIRE_VERSION, "models": desk.jobs.models(), "pid": os.getpid()}
     return JSONResponse({"alive": True} | about)
 
 
