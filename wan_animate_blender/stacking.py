@@ -385,7 +385,8 @@ def _draw_chosen(layout: bpy.types.UILayout, chosen: WanAnimateTakeRow) -> None:
     if chosen.told:
         layout.label(text=chosen.told, icon="ERROR")
     row = layout.row(align=True)
-    row.operator("wan_animate.build_comp", icon="NODETREE")
+    row.operator("wan_animate.build_comp", icon="NODETREE").nuke = False
+    row.operator("wan_animate.build_comp", text="And Nuke Script").nuke = True
     if chosen.strip:
         row.operator("wan_animate.remove_take", icon="X", text="").take = chosen.take
 
