@@ -81,6 +81,8 @@ def _posed(requests: Sequence[Request]) -> list[bpy.types.Object]:
 def command(request: Request) -> list[str]:
     """The words after `--command` for `request`, but for its base."""
     words = ["--scene", request.scene.name, "--strip", request.strip.name, "--person", request.person]
+    if request.only:
+        words += ["--only", str(request.only.start), str(request.only.stop)]
     return ["wan_animate", "export", *words, "--out", str(request.root), "--json", "--temporary"]
 
 

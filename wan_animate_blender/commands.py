@@ -58,7 +58,8 @@ def _export(arguments: argparse.Namespace, tell: Tell) -> None:
     scene, strip = _chosen(arguments)
     was_marked = bool(strip.wan_animate.uid)
     asked = _person(prepare(scene, strip, _root(arguments)), arguments.person)
-    asked = replace(asked, base=arguments.base and arguments.base.resolve())
+    only = range(*arguments.only) if arguments.only else None
+    asked = replace(asked, base=arguments.base and arguments.base.resolve(), only=only)
     with while_wanted() if arguments.temporary else contextlib.nullcontext():
         folder = _run(_exported(asked, Cancelled()), tell)
     if not was_marked:  # else its takes would not find it in the file
@@ -222,6 +223,9 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(verb=_export)
     one.add_argument("--person", metavar="NAME", help="whom of the strip's people; needed where there are several")
     one.add_argument("--base", type=Path, metavar="TAKE", help="take that is the plate: people behind are in it")
+    one.add_argument(
+        "--only", type=int, nargs=2, metavar=("FIRST", "END"), help="frames of the timeline, the last one left out"
+    )
     one.add_argument("--temporary", action="store_true", help=argparse.SUPPRESS)
     two = verbs.add_parser("import", help="put a take above the strip that it was made from, and save the file")
     two.set_defaults(verb=_import)

@@ -46,7 +46,7 @@ def deliver(server: Server, export: Path, cancelled: Cancelled, patience: float 
         shot = Shot.loads((export / SHOT_FILE).read_bytes())
     except OSError as error:
         raise BadInput(f"{export} holds no {SHOT_FILE} ({error.strerror or error}); export the shot again") from error
-    job = yield from _until_cancelled(cancelled, "uploading", server.submit(shot, export))
+    job = yield from until_cancelled(cancelled, "uploading", server.submit(shot, export))
     takes = export.parent / TAKES
     job = yield from watch(server, job, cancelled, takes, patience)
     return str((yield from _collect(server, job, takes, cancelled, patience)))
@@ -79,7 +79,7 @@ def resume(server: Server, waiting: Sequence[Waiting], cancelled: Cancelled, *, 
 
 def fetch(server: Server, job: str, takes: Path, cancelled: Cancelled) -> Work[str]:
     """What is there of the take of `job`, whether or not it is done; a step says that it has arrived."""
-    folder = yield from _until_cancelled(cancelled, "fetching", server.collect(job, takes))
+    folder = yield from until_cancelled(cancelled, "fetching", server.collect(job, takes))
     yield Step(stage="arrived", progress=1.0, whole=1.0, take=folder)
     return str(folder)
 
@@ -122,7 +122,7 @@ def _collect(
     server: Server, job: Job, takes: Path, cancelled: Cancelled, patience: float = math.inf
 ) -> Work[Path]:  # fmt: skip
     def attempt() -> Work[Path]:
-        return (yield from _until_cancelled(cancelled, "fetching", server.collect(job.id, takes)))
+        return (yield from until_cancelled(cancelled, "fetching", server.collect(job.id, takes)))
 
     return (yield from _patiently(attempt, _step(server, job, takes), cancelled, patience))
 
@@ -161,7 +161,7 @@ def pause(seconds: float, cancelled: Cancelled) -> Work[None]:
         yield None
 
 
-def _until_cancelled(cancelled: Cancelled, stage: str, parts: Generator[float, None, T]) -> Work[T]:
+def until_cancelled(cancelled: Cancelled, stage: str, parts: Generator[float, None, T]) -> Work[T]:
     """Turn the fractions of `parts` into steps. Raises `Interrupted` between two of them."""
     while not cancelled.is_set():
         try:

@@ -88,6 +88,8 @@ class Request:
     """The performance, when the expression comes from one."""
     face_still: bpy.types.Image | None = None
     """The expression, when it is always the same."""
+    only: range | None = None
+    """Frames of the timeline that are exported, without handles; None is all of the strip."""
     settings: wire.Settings = field(default_factory=wire.Settings)
 
 
@@ -223,7 +225,9 @@ def _lens(request: Request) -> Lens | None:
 def frame_table(request: Request) -> tuple[tuple[FrameRow, ...], int, int]:
     """The rows, and the first and last shot number of the cut. Handles are those that strip and matte both have."""
     first, end = timeline.frame_range(request.strip)
-    before, after = _handles(request)
+    before, after = (0, 0) if request.only else _handles(request)
+    if request.only:
+        first, end = max(first, request.only.start), min(end, request.only.stop)
     frames = range(first - before, end + after)
     rows = tuple(
         FrameRow(
