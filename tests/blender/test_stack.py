@@ -16,7 +16,7 @@ from footage import new_effect, noise
 from panel import PREFERENCES, Paper
 from takes import enable_addon, export_of, over, person, shown, take_of, whole_take_of
 
-from wan_animate_blender import desk, identity, shelf, stack, stacking, timeline
+from wan_animate_blender import desk, identity, listing, shelf, stack, stacking, timeline
 from wan_animate_blender.take import Options, import_take
 from wan_animate_blender.wire import TAKE_FILE, BadInput
 
@@ -58,9 +58,9 @@ def entries(edit: Any, plate: Any) -> list[stack.Entry]:
 
 def listed(edit: Any, strip: Any) -> list[Any]:
     """The rows of the panel's list once everything has been read."""
-    stacking.show(edit, strip)
+    listing.show(edit, strip)
     deadline = time.monotonic() + 20
-    while stacking.fill() is not None:
+    while listing.fill() is not None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return list(bpy.context.window_manager.wan_animate_takes.rows)
@@ -336,7 +336,7 @@ def test_a_list_that_has_not_changed_is_not_drawn_again(
     listed(edit, plate)
     redrawn: list[None] = []
     monkeypatch.setattr(desk, "redraw", lambda: redrawn.append(None))
-    stacking.fill()
+    listing.fill()
     assert redrawn == []
     bpy.ops.wan_animate.remove_take(take=three[0].wan_animate.take)
     assert len(redrawn) == 1
