@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import pose, stills
+from . import pose, stills, unkeyed
 from .wire import BadInput, Faces
 
 FILES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
@@ -144,7 +144,7 @@ def render(view: pose.View, frame: float, *, alone: bool) -> bpy.types.Image:
         raise BadInput(
             f"the rig {view.rig.name!r} carries nothing that is rendered; show its body in renders or choose a file"
         )
-    with tempfile.TemporaryDirectory() as folder, stills.copy_of(view.scene) as copy:
+    with unkeyed.kept(), tempfile.TemporaryDirectory() as folder, stills.copy_of(view.scene) as copy:
         stills.prepare(copy, view.width, view.height, "RGBA")
         stills.trace(copy, SAMPLES)
         copy.render.film_transparent = alone

@@ -112,10 +112,12 @@ def _hear(news: News) -> None:
 
 def _show_picture() -> None:
     """A file, because Blender reads pictures in no other way than from one."""
-    previews, folder = _previews["job"], Path(_previews["folder"].name)
+    previews = _previews["job"]
     previews.clear()
     if board.picture.data:
-        file = folder / "preview.png"
+        if "folder" not in _previews:  # not before it is needed: a background Blender shows no picture
+            _previews["folder"] = tempfile.TemporaryDirectory(prefix="wan-animate-", ignore_cleanup_errors=True)
+        file = Path(_previews["folder"].name) / "preview.png"
         file.write_bytes(board.picture.data)
         previews.load("job", str(file), "IMAGE")
 
@@ -374,14 +376,14 @@ def register() -> None:
     _register()
     bpy.types.WindowManager.wan_animate_jobs = PointerProperty(type=WanAnimateJobs)
     _previews["job"] = bpy.utils.previews.new()
-    _previews["folder"] = tempfile.TemporaryDirectory(prefix="wan-animate-", ignore_cleanup_errors=True)
 
 
 def unregister() -> None:
     if bpy.app.timers.is_registered(follow):
         bpy.app.timers.unregister(follow)
     bpy.utils.previews.remove(_previews.pop("job"))
-    _previews.pop("folder").cleanup()
+    if folder := _previews.pop("folder", None):
+        folder.cleanup()
     del bpy.types.WindowManager.wan_animate_jobs
     _unregister()
     _listed[""] = ()

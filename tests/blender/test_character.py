@@ -116,6 +116,13 @@ def test_a_figure_alone_is_rendered_on_a_transparent_ground(figure: pose.View) -
     character.check(image)
 
 
+def test_a_pose_that_is_not_keyed_yet_survives_the_render(figure: pose.View) -> None:
+    figure.scene.frame_set(1)
+    figure.rig.location.x = 0.25
+    character.render(figure, 1.0, alone=True)
+    assert figure.rig.location.x == 0.25
+
+
 def test_a_figure_in_its_scene_is_rendered_with_it(figure: pose.View) -> None:
     image = character.render(figure, 1.0, alone=False)
     assert np.array(image.pixels[:])[3::4].min() == 1.0
