@@ -13,6 +13,7 @@ from bpy.props import EnumProperty, FloatProperty, StringProperty
 from . import armature, identity, rigs, wire
 from .person import WanAnimatePerson
 from .rigs import assignment
+from .sidebar import BelowStrip
 from .wire import BadInput, Problem
 
 POINTS = tuple((point, rigs.label(point), "") for point in rigs.ASSIGNABLE)
@@ -185,13 +186,8 @@ class WAN_ANIMATE_OT_load_bone_map(_OfFile, bpy.types.Operator):
 # --- panel --------------------------------------------------------------------------------------------
 
 
-class WAN_ANIMATE_PT_bones(bpy.types.Panel):
+class WAN_ANIMATE_PT_bones(BelowStrip, bpy.types.Panel):
     bl_label = "Bones"
-    bl_parent_id = "WAN_ANIMATE_PT_strip"
-    bl_space_type = "SEQUENCE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "Wan Animate"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from . import armature, export, figure, identity, pose, preferences, retarget
 from .person import WanAnimatePerson
 from .request import request
+from .sidebar import BelowStrip
 from .wire import BadInput, Problem
 
 SIDE = 512
@@ -72,13 +73,8 @@ class WAN_ANIMATE_OT_reset_proportions(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class WAN_ANIMATE_PT_proportions(bpy.types.Panel):
+class WAN_ANIMATE_PT_proportions(BelowStrip, bpy.types.Panel):
     bl_label = "Proportions"
-    bl_parent_id = "WAN_ANIMATE_PT_strip"
-    bl_space_type = "SEQUENCE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "Wan Animate"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

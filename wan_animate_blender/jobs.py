@@ -19,8 +19,8 @@ from . import delivery, desk, ledger, resumption
 from .board import Board, spoken
 from .client import Server
 from .preferences import chosen_server, preferences, shots_folder
-from .prose import sentence
 from .session import Cancelled, News, Work
+from .sidebar import InSidebar, sentence
 from .wire import TAKES, WIRE_VERSION, BadInput, Job, JobState, Problem
 
 TICKET = "jobs"
@@ -155,11 +155,8 @@ class WAN_ANIMATE_UL_jobs(bpy.types.UIList):
             row.label(text=item.words)
 
 
-class WAN_ANIMATE_PT_jobs(bpy.types.Panel):
+class WAN_ANIMATE_PT_jobs(InSidebar, bpy.types.Panel):
     bl_label = "Jobs"
-    bl_space_type = "SEQUENCE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "Wan Animate"
     bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:

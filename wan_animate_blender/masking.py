@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import bpy
 import gpu
@@ -13,6 +13,7 @@ from gpu_extras.batch import batch_for_shader
 from . import desk, identity, preview
 from .person import WanAnimatePerson
 from .request import request
+from .sidebar import BelowStrip
 from .wire import Mode, Problem
 
 RENDERED = ("RIG", "COLLECTION")
@@ -61,13 +62,8 @@ class WAN_ANIMATE_OT_preview_matte(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class WAN_ANIMATE_PT_matte(bpy.types.Panel):
+class WAN_ANIMATE_PT_matte(BelowStrip, bpy.types.Panel):
     bl_label = "Matte and Region"
-    bl_parent_id = "WAN_ANIMATE_PT_strip"
-    bl_space_type = "SEQUENCE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "Wan Animate"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -22,6 +22,7 @@ from gpu_extras.batch import batch_for_shader
 
 from . import desk, figure, identity, pose, sight, timeline
 from .person import WanAnimatePerson
+from .sidebar import InSidebar
 from .wire import BadInput, skeleton
 
 REST = 0.15
@@ -65,12 +66,9 @@ class WanAnimateOverlay(bpy.types.PropertyGroup):
     )
 
 
-class WAN_ANIMATE_PT_overlay(bpy.types.Panel):
+class WAN_ANIMATE_PT_overlay(InSidebar, bpy.types.Panel):
     bl_label = "Overlay"
     bl_parent_id = "WAN_ANIMATE_PT_strip"
-    bl_space_type = "SEQUENCE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "Wan Animate"
     bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:

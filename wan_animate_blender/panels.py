@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import bpy
 
@@ -12,8 +11,8 @@ from .board import spoken
 from .delivery import AWAY
 from .person import WanAnimatePerson
 from .properties import WanAnimateStrip
-from .prose import sentence
 from .session import News
+from .sidebar import BelowStrip, InSidebar, sentence
 from .wire import Interrupted
 
 FACE_FIELDS = {"rig": "face_engine", "driving": "face_strip", "still": "face_still"}
@@ -22,13 +21,7 @@ MATTE_FIELDS = {"COLLECTION": "matte_collection", "MASK": "matte_mask", "STRIP":
 """The same for the matte."""
 
 
-class _InSidebar:
-    bl_space_type = "SEQUENCE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "Wan Animate"
-
-
-class WAN_ANIMATE_PT_strip(_InSidebar, bpy.types.Panel):
+class WAN_ANIMATE_PT_strip(InSidebar, bpy.types.Panel):
     bl_label = "Wan Animate"
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -53,16 +46,9 @@ class WAN_ANIMATE_PT_strip(_InSidebar, bpy.types.Panel):
         row.operator("wan_animate.reveal", icon="FILE_FOLDER", text="")
 
 
-class WAN_ANIMATE_PT_advanced(_InSidebar, bpy.types.Panel):
+class WAN_ANIMATE_PT_advanced(BelowStrip, bpy.types.Panel):
     bl_label = "Advanced"
-    bl_parent_id = "WAN_ANIMATE_PT_strip"
     bl_order = 1  # after all others
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        _, strip = identity.active(context)
-        return strip is not None and not strip.wan_animate.take
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -83,15 +69,8 @@ class WAN_ANIMATE_PT_advanced(_InSidebar, bpy.types.Panel):
                 column.prop(ours, name)
 
 
-class WAN_ANIMATE_PT_camera(_InSidebar, bpy.types.Panel):
+class WAN_ANIMATE_PT_camera(BelowStrip, bpy.types.Panel):
     bl_label = "Camera"
-    bl_parent_id = "WAN_ANIMATE_PT_strip"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        _, strip = identity.active(context)
-        return strip is not None and not strip.wan_animate.take
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
         """Seen while the panel is closed, too."""

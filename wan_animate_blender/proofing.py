@@ -15,9 +15,9 @@ import bpy.utils.previews
 from . import background, desk, export, identity, preflight, proof, timeline
 from .client import Server
 from .preferences import chosen_server, shots_folder
-from .prose import sentence
 from .request import prepare
 from .session import Cancelled, News, Work
+from .sidebar import BelowStrip, sentence
 from .wire import FIRST_FRAME, Problem
 
 LINES = 5.0
@@ -106,18 +106,8 @@ class WAN_ANIMATE_OT_use_relight(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class WAN_ANIMATE_PT_test_frame(bpy.types.Panel):
+class WAN_ANIMATE_PT_test_frame(BelowStrip, bpy.types.Panel):
     bl_label = "Test Frame"
-    bl_parent_id = "WAN_ANIMATE_PT_strip"
-    bl_space_type = "SEQUENCE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "Wan Animate"
-    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        _, strip = identity.active(context)
-        return strip is not None and not strip.wan_animate.take
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, ours = self.layout, identity.active(context)[1].wan_animate

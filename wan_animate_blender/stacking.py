@@ -11,6 +11,7 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from . import comp, identity, listing, nuke, stack, timeline
 from .listing import WanAnimateTakeList, WanAnimateTakeRow
+from .sidebar import InSidebar
 from .stack import Entry
 from .timeline import Strip
 from .wire import BadInput, Problem
@@ -166,12 +167,9 @@ class WAN_ANIMATE_UL_takes(bpy.types.UIList):
             row.operator("wan_animate.pin_take", text="", icon=pinned, emboss=False).take = item.take
 
 
-class WAN_ANIMATE_PT_takes(bpy.types.Panel):
+class WAN_ANIMATE_PT_takes(InSidebar, bpy.types.Panel):
     bl_label = "Takes"
     bl_parent_id = "WAN_ANIMATE_PT_strip"
-    bl_space_type = "SEQUENCE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "Wan Animate"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
