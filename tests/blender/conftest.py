@@ -17,7 +17,7 @@ from installed import build, install, launcher
 from serving import Served, serving
 from takes import enable_addon
 
-from wan_animate_blender import desk, timeline
+from wan_animate_blender import desk, identity, timeline
 
 Paint = Callable[[int], np.ndarray]
 
@@ -78,6 +78,15 @@ def numbers(edit: bpy.types.Scene, movie: Path) -> Any:
     """The numbered movie at frame 20 of a scene of 24 frames a second, frame for frame."""
     strips = timeline.strips(edit.sequence_editor)
     return strips.new_movie(name="numbers", filepath=str(movie), channel=1, frame_start=20)
+
+
+@pytest.fixture
+def trimmed(edit: bpy.types.Scene, film: Callable[..., Any]) -> Any:
+    """A plate of 12 frames from frame 10, of which the edit shows 12 to 19, marked. Wants the add-on to be enabled."""
+    strip = film()
+    timeline.set_frame_range(strip, 12, 20)
+    identity.mark(edit, strip)
+    return strip
 
 
 # --- rigs -----------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from footage import light, noise, read_numbers, read_png
 from takes import enable_addon, export_of, over, person, take_of, take_of_layers, whole_take_of
 
-from wan_animate_blender import comp, identity, timeline
+from wan_animate_blender import comp, timeline
 from wan_animate_blender.take import import_take
 from wan_animate_blender.wire import BadInput, Colour, Encoding
 
@@ -25,12 +24,8 @@ def addon(fresh: None) -> None:
 
 
 @pytest.fixture
-def plate(edit: bpy.types.Scene, film: Callable[..., Any]) -> Any:
-    """A plate of 12 frames from frame 10, of which the edit shows 12 to 19, marked."""
-    strip = film()
-    timeline.set_frame_range(strip, 12, 20)
-    identity.mark(edit, strip)
-    return strip
+def plate(trimmed: Any) -> Any:
+    return trimmed
 
 
 def rendered(scene: Any, number: int, folder: Path, *, linear: bool = False) -> Path:

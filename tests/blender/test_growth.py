@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import bpy
 import pytest
 from takes import enable_addon, export_of, take_of
 
-from wan_animate_blender import identity, timeline
+from wan_animate_blender import timeline
 from wan_animate_blender.growth import bring
 from wan_animate_blender.take import Options, import_take
 from wan_animate_blender.wire import TAKE_FILE, BadInput, Take, TakeState
@@ -25,12 +23,8 @@ def addon(fresh: None) -> None:
 
 
 @pytest.fixture
-def plate(edit: bpy.types.Scene, film: Callable[..., Any]) -> Any:
-    """A plate of 12 frames from frame 10, of which the edit shows 12 to 19, marked."""
-    strip = film()
-    timeline.set_frame_range(strip, 12, 20)
-    identity.mark(edit, strip)
-    return strip
+def plate(trimmed: Any) -> Any:
+    return trimmed
 
 
 class Arriving:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from footage import light, noise
 from takes import enable_addon, export_of, over, person, take_of_layers, whole_take_of
 
-from wan_animate_blender import identity, nuke, timeline
+from wan_animate_blender import nuke
 from wan_animate_blender.wire import BadInput, Colour, Encoding
 
 
@@ -24,11 +23,8 @@ def addon(fresh: None) -> None:
 
 
 @pytest.fixture
-def plate(edit: bpy.types.Scene, film: Callable[..., Any]) -> Any:
-    strip = film()
-    timeline.set_frame_range(strip, 12, 20)
-    identity.mark(edit, strip)
-    return strip
+def plate(trimmed: Any) -> Any:
+    return trimmed
 
 
 def numbers(file: Path) -> np.ndarray:

@@ -24,12 +24,8 @@ def addon(fresh: None) -> None:
 
 
 @pytest.fixture
-def plate(edit: bpy.types.Scene, film: Callable[..., Any]) -> Any:
-    """A plate of 12 frames from frame 10, of which the edit shows 12 to 19, marked."""
-    strip = film()
-    timeline.set_frame_range(strip, 12, 20)
-    identity.mark(edit, strip)
-    return strip
+def plate(trimmed: Any) -> Any:
+    return trimmed
 
 
 def test_a_take_lies_over_the_frames_that_it_was_made_from(edit: Any, plate: Any, tmp_path: Path) -> None:
