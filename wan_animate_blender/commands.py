@@ -15,7 +15,7 @@ from typing import NoReturn, TypeVar, cast
 
 import bpy
 
-from . import export, nuke, preferences, take, timeline
+from . import export, ledger, nuke, preferences, take, timeline
 from .chain import chain
 from .delivery import PATIENCE_SECONDS, deliver
 from .ending import Ended, Ending, interruptible, while_wanted
@@ -96,9 +96,12 @@ def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
         return Path((yield from deliver(server, folder, cancelled, PATIENCE_SECONDS)))
 
     def receive(step: Step) -> None:
+        if step.job and step.takes:
+            ledger.note(requests[0].uid, step.job, step.server, step.takes)
         if step.take:
             takes.append(str(step.take))
             new.extend(take.import_take(scene, step.take, strip=strip))
+            ledger.end(requests[0].uid, take.read(step.take).job)  # else a window would import it once more
             _save()
 
     with interruptible(cancelled):

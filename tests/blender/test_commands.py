@@ -17,7 +17,7 @@ from footage import new_effect, noise
 from serving import Served
 from takes import export_of, take_of, whole_take_of
 
-from wan_animate_blender import identity, timeline
+from wan_animate_blender import identity, ledger, timeline
 from wan_animate_blender.commands import main
 from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, ExitCode, Shot, Take
 
@@ -230,3 +230,14 @@ def test_a_file_that_was_never_saved_has_nowhere_to_keep_shots(
     film()
     assert main(["export", "--strip", "plate"]) == ExitCode.BAD_INPUT
     assert "a .blend that was never saved; save it, or set another folder" in capsys.readouterr().err
+
+
+def test_a_window_knows_of_a_take_that_the_command_imported(plate: Any, served: Served, tmp_path: Path) -> None:
+    where = ["--server", served.url, "--token-file", str(served.token_file), "--out", str(tmp_path / "shots")]
+    assert main(["generate", "--strip", "plate", *where]) == ExitCode.DONE
+    bpy.ops.wm.revert_mainfile()
+    uid = timeline.strips(bpy.context.scene.sequence_editor)["plate"].wan_animate.uid
+    (entry,) = ledger.entries(uid).values()
+    assert (entry.server, entry.shot, entry.is_over) == (served.url, "SH010", True)
+    assert entry.takes == str(tmp_path / "shots" / "SH010" / "takes")
+    assert ledger.waiting() == {}

@@ -85,9 +85,10 @@ def test_it_can_be_cancelled_and_the_server_renders_none_of_it(
     assert not bpy.ops.wan_animate.test_frame.poll()
     assert bpy.ops.wan_animate.cancel_test_frame() == {"FINISHED"}
     until_done(ticket)
-    while not all(job.state.is_final for job in (left := preferences.chosen_server().jobs())):
+    while not all(job.state.is_final for job in preferences.chosen_server().jobs()):
         assert time.monotonic() < deadline
-    assert all(job.state is JobState.CANCELLED for job in left if job.id not in known)
+    left = [job for job in preferences.chosen_server().jobs() if job.id not in known]
+    assert all(job.state is JobState.CANCELLED for job in left)
     assert made(plate.wan_animate.uid) == {}
 
 
