@@ -147,7 +147,7 @@ class WAN_ANIMATE_UL_jobs(bpy.types.UIList):
         self, context: bpy.types.Context, layout: bpy.types.UILayout, data: WanAnimateJobs, item: WanAnimateJobRow,
         icon: int, active_data: WanAnimateJobs, active_property: str,
     ) -> None:  # fmt: skip
-        row = layout.row(align=True)
+        row = layout.split(factor=0.4)
         row.label(text=item.title, icon=ICONS[JobState(item.state)])
         if item.state == JobState.RUNNING:
             row.progress(factor=item.progress, text=item.words)
@@ -171,8 +171,7 @@ class WAN_ANIMATE_PT_jobs(InSidebar, bpy.types.Panel):
 
 
 def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) -> None:
-    if job.message:
-        sentence(layout, context, job.message, ICONS[job.state])
+    sentence(layout, context, job.message or spoken(job), ICONS[job.state])  # a row has no room for all of it
     if "job" in _previews["job"] and board.picture.job == job.id:
         layout.template_icon(_previews["job"]["job"].icon_id, scale=LINES)
     row = layout.row(align=True)

@@ -51,7 +51,7 @@ class Paper:
     def _part(self, **_: Any) -> Paper:
         return Paper(self.drawn)
 
-    row = column = _part
+    row = column = split = _part
 
     def separator(self) -> None:
         self.drawn.append("")
