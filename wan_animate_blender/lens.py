@@ -90,7 +90,8 @@ class Lens:
         upper, lower = a + (b - a) * right, c + (d - c) * right
         mixed = upper + (lower - upper) * down
         whole = np.rint(mixed) if np.issubdtype(picture.dtype, np.integer) else mixed
-        return whole.astype(picture.dtype)
+        bent: npt.NDArray[P] = whole.astype(picture.dtype)
+        return bent
 
     @functools.cached_property
     def _samples(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -141,7 +142,8 @@ def _newton(bend: Bend, points: Points, missing: Points) -> Points:
     with np.errstate(divide="ignore", invalid="ignore"):
         right = (missing[:, 0] * dy[:, 1] - missing[:, 1] * dy[:, 0]) / area
         down = (missing[:, 1] * dx[:, 0] - missing[:, 0] * dx[:, 1]) / area
-    return np.stack([right, down], axis=1) * aside
+    found: Points = np.stack([right, down], axis=1) * aside
+    return found
 
 
 # --- the models of a clip -------------------------------------------------------------------------
@@ -296,7 +298,8 @@ def _look_up(places: Points, column: Points, row: Points) -> Points:
     x, y = (column - left)[:, None], (row - top)[:, None]
     upper = places[top, left] * (1 - x) + places[top, left + 1] * x
     lower = places[top + 1, left] * (1 - x) + places[top + 1, left + 1] * x
-    return upper * (1 - y) + lower * y
+    between: Points = upper * (1 - y) + lower * y
+    return between
 
 
 def _check_map(places: Points, file: str, width: int, height: int) -> None:

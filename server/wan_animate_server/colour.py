@@ -99,7 +99,7 @@ class Space:
 
     def seen(self, light: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
         """The same in 8 bits, to the nearest."""
-        return np.rint(self.shown(light) * 255).astype(np.uint8)
+        return np.asarray(np.rint(self.shown(light) * 255), np.uint8)
 
     def light(self, shown: npt.NDArray[np.floating[Any]]) -> Floats:
         """The way back: float32 [..., 3] in this space from what the model made, 0..1."""

@@ -33,8 +33,7 @@ def find(picture: Picture) -> Faces:
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     boxes = sorted(map(_box, _detected(small)), key=_area, reverse=True)
-    whole = (tuple(round(side / scale) for side in box) for box in _apart(boxes))
-    return Faces(width=width, height=height, boxes=tuple(whole))
+    return Faces(width=width, height=height, boxes=tuple(_scaled(box, 1 / scale) for box in _apart(boxes)))
 
 
 def _detected(picture: Picture) -> list[dict[str, int]]:
@@ -55,6 +54,11 @@ def _finder() -> feature.Cascade:
 
 def _box(found: dict[str, int]) -> Box:
     return found["c"], found["r"], found["c"] + found["width"], found["r"] + found["height"]
+
+
+def _scaled(box: Box, factor: float) -> Box:
+    x0, y0, x1, y1 = (round(side * factor) for side in box)
+    return x0, y0, x1, y1
 
 
 def _area(box: Box) -> int:
