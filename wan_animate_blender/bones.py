@@ -58,12 +58,7 @@ def _look(person: WanAnimatePerson) -> _Known:
 
 def _names(_: bpy.types.Operator, context: bpy.types.Context, text: str) -> list[str]:
     """Bones for the search field."""
-    return [name for name in _person(context).rig.data.bones.keys() if text.lower() in name.lower()]  # noqa: SIM118
-
-
-def _person(context: bpy.types.Context) -> WanAnimatePerson | None:
-    strip = identity.active(context)[1]
-    return strip.wan_animate.person if strip else None
+    return [name for name in identity.person(context).rig.data.bones.keys() if text.lower() in name.lower()]  # noqa: SIM118
 
 
 class _OfRig:
@@ -73,7 +68,7 @@ class _OfRig:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        person = _person(context)
+        person = identity.person(context)
         if person is None or person.rig is None:
             cls.poll_message_set("Choose a rig")
             return False
@@ -81,7 +76,7 @@ class _OfRig:
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            self.change(_person(context))
+            self.change(identity.person(context))
         except Problem as problem:
             self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
@@ -104,7 +99,7 @@ class WAN_ANIMATE_OT_assign_bone(_OfRig, bpy.types.Operator):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        known = _look(_person(context))
+        known = _look(identity.person(context))
         if known.fit and (spot := known.fit.spot(self.point)):
             self.bone, self.along = spot.bone, spot.along
         return context.window_manager.invoke_props_dialog(self)
@@ -145,7 +140,7 @@ class _OfFile(_OfRig):
     filter_glob: StringProperty(default="*.toml", options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        self.filepath = self.filepath or f"{_person(context).rig.name}.toml"
+        self.filepath = self.filepath or f"{identity.person(context).rig.name}.toml"
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -191,11 +186,11 @@ class WAN_ANIMATE_PT_bones(BelowStrip, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        person = _person(context)
+        person = identity.person(context)
         return person is not None and person.rig is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        person, layout = _person(context), self.layout
+        person, layout = identity.person(context), self.layout
         known = _look(person)
         if known.fit:
             layout.label(text=f"{known.fit.family}, fits to {known.fit.score:.0%}", icon="ARMATURE_DATA")

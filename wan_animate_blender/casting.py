@@ -31,31 +31,21 @@ def _cameras(_: bpy.types.Operator, context: bpy.types.Context, text: str) -> li
     return [name for name in cameras if text.lower() in name.lower()]
 
 
-class _OfPerson:
-    """Operators about the active person of the active strip."""
-
-    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def person(cls, context: bpy.types.Context) -> WanAnimatePerson | None:
-        strip = identity.active(context)[1]
-        return strip.wan_animate.person if strip else None
-
-
-class WAN_ANIMATE_OT_render_character(_OfPerson, bpy.types.Operator):
+class WAN_ANIMATE_OT_render_character(bpy.types.Operator):
     bl_idname = "wan_animate.render_character"
     bl_label = "Render Character"
     bl_description = (
         "Render the figure on the rig as the character's picture, seen by the chosen camera at the current frame of "
         "the 3D scene: alone to replace a person, with its background to animate it"
     )
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
     frame: FloatProperty(name="Frame", description="Frame of the 3D scene at which the figure is seen")
     camera: StringProperty(name="Camera", description="Camera of the 3D scene that sees it", search=_cameras)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        person = cls.person(context)
+        person = identity.person(context)
         if person is None or person.rig is None:
             cls.poll_message_set("Choose the rig whose figure is to be rendered")
             return False
@@ -83,21 +73,21 @@ class WAN_ANIMATE_OT_render_character(_OfPerson, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class WAN_ANIMATE_OT_check_character(_OfPerson, bpy.types.Operator):
+class WAN_ANIMATE_OT_check_character(bpy.types.Operator):
     bl_idname = "wan_animate.check_character"
     bl_label = "Check Picture"
     bl_description = "Let the server look for the face in the character's picture, before anything is rendered with it"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        person = cls.person(context)
+        person = identity.person(context)
         if person is None or person.character is None:
             cls.poll_message_set("Choose a picture of the character")
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        image = self.person(context).character
+        image = identity.person(context).character
         try:
             character.check(image)
             desk.start(desk.CHARACTER, _look(chosen_server(), image))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .client import NoAnswer, Server
 from .session import Cancelled, Step, Work
-from .wire import BadInput, Interrupted, Problem, Unavailable
+from .wire import BadInput, Interrupted, Problem, Unavailable, may_live
 
 NAME = "wan-animate"
 READY, LOG = "server.json", "server.log"
@@ -67,21 +67,9 @@ def running(folder: Path) -> Running | None:
         found = Running(said["url"], said["token_file"] or "", int(said["pid"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if _may_live(found.pid) else None
-
-
-def _may_live(pid: int) -> bool:
-    for child in _children:
+    for child in _children:  # else those of this process that ended still seem to live
         child.poll()
-    if os.name != "posix":
-        return True  # os.kill would end it there
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return found if may_live(found.pid) else None
 
 
 def start(executable: str, folder: Path, port: int, device: str, cancelled: Cancelled) -> Work[str]:

@@ -13,7 +13,6 @@ import bpy.utils.previews
 import numpy as np
 
 from . import armature, export, figure, identity, pose, preferences, retarget
-from .person import WanAnimatePerson
 from .request import request
 from .sidebar import BelowStrip
 from .wire import BadInput, Problem
@@ -39,14 +38,14 @@ class WAN_ANIMATE_OT_take_proportions(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        person = _person(context)
+        person = identity.person(context)
         if person is None or person.rig is None or person.proportions.rig is None:
             cls.poll_message_set("Choose a rig that is built as the character is")
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        person = _person(context)
+        person = identity.person(context)
         theirs, ours = person.proportions.rig, person.rig
         try:
             mine = armature.at_rest(ours, armature.fit(ours, person.assignment()))
@@ -66,10 +65,10 @@ class WAN_ANIMATE_OT_reset_proportions(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return _person(context) is not None
+        return identity.person(context) is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        _person(context).proportions.write(retarget.Retarget())
+        identity.person(context).proportions.write(retarget.Retarget())
         return {"FINISHED"}
 
 
@@ -78,11 +77,11 @@ class WAN_ANIMATE_PT_proportions(BelowStrip, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        person = _person(context)
+        person = identity.person(context)
         return person is not None and person.rig is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, ours = self.layout, _person(context).proportions
+        layout, ours = self.layout, identity.person(context).proportions
         layout.use_property_split, layout.use_property_decorate = True, False
         _draw_picture(layout, context)
         row = layout.row(align=True)
@@ -98,11 +97,6 @@ class WAN_ANIMATE_PT_proportions(BelowStrip, bpy.types.Panel):
             for name in names:
                 column.prop(ours, name)
         layout.operator("wan_animate.reset_proportions", icon="LOOP_BACK", text="Reset")
-
-
-def _person(context: bpy.types.Context) -> WanAnimatePerson | None:
-    strip = identity.active(context)[1]
-    return strip.wan_animate.person if strip else None
 
 
 # --- the figure on the character's picture ------------------------------------------------------------
@@ -123,7 +117,7 @@ def _draw_picture(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
 
 def _question(context: bpy.types.Context) -> str:
     """Changes whenever the picture does."""
-    person = _person(context)
+    person = identity.person(context)
     stage = person.rig.users_scene[0] if person.rig.users_scene else context.scene
     picture = person.character.name_full if person.character else ""
     return repr((person.proportions.read(), person.rig.name_full, person.bones, picture, stage.frame_current_final))
@@ -132,7 +126,7 @@ def _question(context: bpy.types.Context) -> str:
 def _make() -> None:
     """Called by Blender's timer."""
     context = bpy.context
-    if (person := _person(context)) is None or person.rig is None:
+    if (person := identity.person(context)) is None or person.rig is None:
         return
     _shown.update({"": _question(context), "problem": ""})
     try:

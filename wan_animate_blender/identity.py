@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import bpy
 
 from . import timeline
+from .person import WanAnimatePerson
 
 
 def mark(scene: bpy.types.Scene, strip: timeline.Strip) -> str:
@@ -47,3 +48,9 @@ def active(context: bpy.types.Context) -> tuple[bpy.types.Scene, timeline.Strip 
     """The edited scene, and the strip in it that panel and operators are about."""
     scene = timeline.sequencer_scene(context)
     return scene, scene.sequence_editor.active_strip if scene.sequence_editor else None
+
+
+def person(context: bpy.types.Context) -> WanAnimatePerson | None:
+    """The active person of the active strip."""
+    strip = active(context)[1]
+    return strip.wan_animate.person if strip else None

@@ -10,7 +10,7 @@ import gpu
 import numpy as np
 from gpu_extras.batch import batch_for_shader
 
-from . import desk, identity, preview
+from . import desk, identity, overlay, preview
 from .person import WanAnimatePerson
 from .request import request
 from .sidebar import BelowStrip
@@ -102,7 +102,6 @@ def _person(context: bpy.types.Context) -> WanAnimatePerson | None:
 
 
 def _draw() -> None:
-    """In the preview's own units: pixels of the canvas from its middle, y up, as wide as the pixels are."""
     space, (scene, strip) = bpy.context.space_data, identity.active(bpy.context)
     found = shown(scene, strip)
     if found is None or space.display_mode != "IMAGE" or not space.show_overlays:
@@ -111,13 +110,10 @@ def _draw() -> None:
     height, width = found.matte.shape
     corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32)
     places = np.c_[corners * (width, height), np.ones(4)] @ found.matrix.T
-    render = scene.render
     shader = gpu.shader.from_builtin("IMAGE")
     content = {"pos": places[:, :2].astype(np.float32), "texCoord": corners}
     batch = batch_for_shader(shader, "TRIS", content, indices=((0, 1, 2), (0, 2, 3)))
-    with gpu.matrix.push_pop():
-        gpu.matrix.scale((render.pixel_aspect_x / render.pixel_aspect_y, -1.0))
-        gpu.matrix.translate((-render.resolution_x / 2, -render.resolution_y / 2))
+    with overlay.on_canvas(scene.render):
         gpu.state.blend_set("ALPHA")
         shader.uniform_sampler("image", _Shown.texture)
         batch.draw(shader)

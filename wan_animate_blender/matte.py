@@ -145,9 +145,9 @@ def write(
             if channel is Channel.ALPHA:
                 yield from _opacity(files, strip, edges)
             else:
-                yield from _with_edges(files, edges, is_mask=strip.type == "MASK")
+                yield from _with_edges(files, edges)
         case FromMask(mask):
-            yield from _with_edges(_write_mask(mask, place, rows, folder), edges, is_mask=True)
+            yield from _with_edges(_write_mask(mask, place, rows, folder), edges)
         case FromRig() | FromCollection():
             folder.mkdir()
             times = [row.rig for row in rows]
@@ -156,16 +156,10 @@ def write(
                 yield grey.write(folder / frame_name(row.shot, "png"), edges.apply(picture))
 
 
-def _with_edges(files: Iterator[Path], edges: Edges, *, is_mask: bool) -> Iterator[Path]:
-    """The pictures in their place. Of mask strips 4.2 and 4.5 leave the last pixel, in the upper right, to chance."""
+def _with_edges(files: Iterator[Path], edges: Edges) -> Iterator[Path]:
+    """The pictures in their place, with their edges moved."""
     for file in files:
-        if edges == PLAIN and not is_mask:
-            yield file
-            continue
-        picture = grey.read(file)
-        if is_mask:
-            picture[0, -1] = picture[0, -2:][0]
-        yield grey.write(file, edges.apply(picture))
+        yield file if edges == PLAIN else grey.write(file, edges.apply(grey.read(file)))
 
 
 def _opacity(files: Iterator[Path], strip: timeline.Strip, edges: Edges) -> Iterator[Path]:
@@ -195,7 +189,7 @@ def _write_mask(mask: bpy.types.Mask, place: Place, rows: Sequence[FrameRow], fo
         strips.new_mask(name="matte", mask=lasting, channel=1, frame_start=0)
         for row in rows:
             copy.frame_current = int(row.source)
-            yield stills.write(copy, folder / frame_name(row.shot, "png"))
+            yield grey.settle(stills.write(copy, folder / frame_name(row.shot, "png")))
 
 
 @contextlib.contextmanager

@@ -7,9 +7,10 @@ frame has stood still for a moment, and until then nothing is drawn: a wrong ske
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -172,8 +173,19 @@ def _redraw(space: str) -> None:
 # --- drawing --------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def on_canvas(render: bpy.types.RenderSettings) -> Iterator[None]:
+    """Draw in the preview in pixels of the canvas, y down from its upper left corner.
+
+    The preview's own units are those pixels from the canvas's middle, y up, as wide as the pixels are.
+    """
+    with gpu.matrix.push_pop():
+        gpu.matrix.scale((render.pixel_aspect_x / render.pixel_aspect_y, -1.0))
+        gpu.matrix.translate((-render.resolution_x / 2, -render.resolution_y / 2))
+        yield
+
+
 def _draw_preview() -> None:
-    """In the preview's own units: pixels of the canvas from its middle, y up, as wide as the pixels are."""
     context = bpy.context
     space, ours = context.space_data, context.window_manager.wan_animate_overlay
     if space.display_mode != "IMAGE" or not space.show_overlays or not (ours.preview or ours.wipe):
@@ -184,9 +196,7 @@ def _draw_preview() -> None:
     first, end = timeline.frame_range(strip)
     if first <= scene.frame_current < end and (found := _current(scene, strip, ours.wipe)):
         render = scene.render
-        with gpu.matrix.push_pop():
-            gpu.matrix.scale((render.pixel_aspect_x / render.pixel_aspect_y, -1.0))
-            gpu.matrix.translate((-render.resolution_x / 2, -render.resolution_y / 2))
+        with on_canvas(render):
             _draw_found(found, ours, (render.resolution_x, render.resolution_y))
 
 

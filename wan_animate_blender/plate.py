@@ -14,7 +14,7 @@ from typing import Any
 
 import bpy
 
-from . import colours, footage, graphics, originals, stills, timeline
+from . import colours, footage, graphics, grey, originals, stills, timeline
 from .canvas import is_animated as is_animated
 from .canvas import raster as raster
 from .colours import Way
@@ -110,7 +110,8 @@ def write(
             timeline.forget(copy)
             footage.keep_pace(alone, strip, row.timeline)
             copy.frame_current = int(row.timeline)
-            yield stills.write(copy, folder / frame_name(row.shot, way.format.extension))
+            file = stills.write(copy, folder / frame_name(row.shot, way.format.extension))
+            yield grey.settle(file) if strip.type == "MASK" and not way.format.is_linear else file
 
 
 def _set_colours(copy: bpy.types.Scene, strip: timeline.Strip, way: Way) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wan_animate_blender.wire import OWNER_FILE, BadInput, owner, write_atomically
+from wan_animate_blender.wire import OWNER_FILE, BadInput, may_live, owner, write_atomically
 
 _HEIR = ".heir-"
 
@@ -53,19 +52,7 @@ def _is_stale(record: bytes) -> bool:
     ours = owner()
     if host != ours["host"]:
         return False  # nobody can tell from here
-    return bool(boot != ours["boot"]) or not _is_alive(pid)
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name != "posix":
-        return True  # os.kill would end it there
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return bool(boot != ours["boot"]) or not may_live(pid)
 
 
 @contextlib.contextmanager

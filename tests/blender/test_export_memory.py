@@ -20,8 +20,8 @@ from wan_animate_blender.wire import FaceSource, RasterKind
 FRAMES = 1000
 STRIDE = 100
 """Frames from one look at the memory to the next."""
-MEGABYTES = 0.8
-"""By which it may grow from look to look; one float picture of 32×32 kept of each frame would be twice that."""
+MEGABYTES = 1 / 3
+"""By which it may grow from look to look; one 8-bit picture of 32×32 kept of each frame would be more."""
 
 
 def resident() -> float:

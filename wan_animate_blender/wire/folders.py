@@ -110,6 +110,19 @@ def _boot_id() -> str:
         return f"{uuid.getnode():x}"
 
 
+def may_live(pid: int) -> bool:
+    """False when the process `pid` of this machine has certainly ended."""
+    if os.name != "posix":
+        return True  # os.kill would end it there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` so that `path` never holds half of it, whatever stops this process."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
