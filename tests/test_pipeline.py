@@ -16,7 +16,17 @@ import torch
 from diffusers import WanAnimatePipeline
 from torch import Tensor
 
-from wan_animate_blender.wire import BadInput, Interrupted, Mode, Plan, Precision, Settings, Solver, TryElsewhere
+from wan_animate_blender.wire import (
+    BadInput,
+    Finish,
+    Interrupted,
+    Mode,
+    Plan,
+    Precision,
+    Settings,
+    Solver,
+    TryElsewhere,
+)
 from wan_animate_server import conditions, pipeline
 from wan_animate_server.conditions import Mask, Picture
 from wan_animate_server.memo import Memo
@@ -478,7 +488,7 @@ def test_a_changed_setting_changes_every_key(model: Model, change: dict[str, Any
 
 def test_a_softer_composite_finds_the_segments_that_are_there(model: Model) -> None:
     signals = Noise(Mode.REPLACE, 12)
-    assert keys(model, signals, QUICK) == keys(model, signals, replace(QUICK, region_feather=3.0))
+    assert keys(model, signals, QUICK) == keys(model, signals, replace(QUICK, finish=Finish(feather=3.0)))
 
 
 def test_other_inputs_weights_types_threads_and_predecessors_change_every_key(model: Model) -> None:

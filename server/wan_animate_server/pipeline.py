@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wan_animate_blender.wire import BadInput, Mode, Settings, TryElsewhere
+from wan_animate_blender.wire import BadInput, Finish, Mode, Settings, TryElsewhere
 
 from . import conditions
 from .conditions import Mask, Picture
@@ -196,8 +196,7 @@ def segment_key(model: Model, signals: Signals, settings: Settings, span: Span, 
     """SHA-256 over everything that a segment's numbers depend on, the segment before it included."""
     facts = {
         "signals": signals.digest,
-        # the feather softens the composite, of which no segment knows
-        "settings": replace(settings, region_feather=None).to_json(),
+        "settings": replace(settings, finish=Finish()).to_json(),
         "span": [span.index, span.first, span.length, span.keep.start, span.keep.stop],
         "model": {"name": model.name, "files": model.files},
         "software": {"torch": torch.__version__, "code": _code_digest()},

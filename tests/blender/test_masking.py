@@ -68,13 +68,13 @@ def test_edges_and_region_of_the_panel_are_asked_for(strip: Any, film: Film) -> 
     person, ours = strip.wan_animate.person, strip.wan_animate
     plain = asked(strip)
     assert (plain.edges, plain.region, plain.clean_plate) == (Edges(), None, None)
-    assert (plain.settings.region_grow, plain.settings.region_feather) == (None, None)
+    assert (plain.settings.region_grow, plain.settings.finish.feather) == (None, None)
     wide, empty = film("wide", channel=2), film("empty", channel=3)
     person.matte_grow, person.matte_feather, person.region, person.region_strip = -2.0, 3.0, "STRIP", "wide"
     person.region_grow, person.region_feather, ours.clean_plate = 0.0, 7.5, "empty"
     found = asked(strip)
     assert (found.edges, found.region, found.clean_plate) == (Edges(-2.0, 3.0), matte.FromStrip(wide), empty)
-    assert (found.settings.region_grow, found.settings.region_feather) == (0.0, 7.5)
+    assert (found.settings.region_grow, found.settings.finish.feather) == (0.0, 7.5)
 
 
 @pytest.mark.parametrize(

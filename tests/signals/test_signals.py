@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from wan_animate_blender.wire import FaceSource, Mode, Raster, RasterKind, Settings
+from wan_animate_blender.wire import FaceSource, Finish, Mode, Raster, RasterKind, Settings
 from wan_animate_server import shot
 from wan_animate_server.region import Letterbox, alpha
 from wan_animate_server.signals import ShotSignals, pose
@@ -84,7 +84,9 @@ def test_the_alpha_covers_the_old_person_and_stays_inside_the_region(make_shot: 
 
 def test_another_region_needs_no_other_export(make_shot: Make, tmp_path: Path) -> None:
     usual = signals(make_shot(frames=1))
-    wide = signals(make_shot(frames=1, root=tmp_path / "wide", settings=Settings(region_grow=9.0, region_feather=4.0)))
+    wide = signals(
+        make_shot(frames=1, root=tmp_path / "wide", settings=Settings(region_grow=9.0, finish=Finish(feather=4.0)))
+    )
     assert wide.digest == usual.digest  # of what was exported
     assert wide.region(0).sum() > usual.region(0).sum()
     np.testing.assert_array_equal(wide.alpha(0), alpha(wide.region(0), usual.matte(0), 4.0))

@@ -6,6 +6,7 @@ it. Knows neither bpy nor HTTP.
 
 from .boxes import Box, Faces, face_box
 from .errors import BadInput, ExitCode, Interrupted, Problem, TryElsewhere, Unavailable, WireError
+from .finish import Finish
 from .folders import (
     EXPORT_PREFIX,
     OWNER_FILE,
@@ -74,6 +75,7 @@ __all__ = [
     "FaceSource",
     "Faces",
     "FileEntry",
+    "Finish",
     "FrameRow",
     "Interrupted",
     "Job",

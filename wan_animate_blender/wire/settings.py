@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from .finish import Finish
 from .messages import Message, expect
 
 
@@ -70,8 +71,7 @@ class Settings(Message):
     region_grow: float | None = None
     """Plate pixels by which the region reaches beyond matte and body, where the shot brings no region of its own; None
     is a fortieth of the plate's short side."""
-    region_feather: float | None = None
-    """Plate pixels over which the composite's alpha falls to 0 at the region's edge; None is the same fortieth."""
+    finish: Finish = field(default_factory=Finish)
 
     def __post_init__(self) -> None:
         expect(1 <= self.steps <= 1000, "steps", self.steps, "a number from 1 to 1000")
@@ -87,5 +87,7 @@ class Settings(Message):
             self.area is None or 1024 <= self.area <= 2**24, "area", self.area, "1024 to 16777216 pixels, or nothing"
         )
         expect(0.0 <= self.relight <= 2.0, "relight", self.relight, "a number from 0 to 2")
-        for name, pixels in (("region grow", self.region_grow), ("region feather", self.region_feather)):
-            expect(pixels is None or 0.0 <= pixels <= 4096.0, name, pixels, "0 to 4096 pixels, or nothing")
+        expect(
+            self.region_grow is None or 0.0 <= self.region_grow <= 4096.0,
+            "region grow", self.region_grow, "0 to 4096 pixels, or nothing",
+        )  # fmt: skip

@@ -87,7 +87,7 @@ class ShotSignals:
 
     def alpha(self, index: int) -> Picture:
         """The compositing alpha at the plate's size: uint8 [H, W], 0 outside the region. Replace mode only."""
-        return regions.alpha(self.region(index), self.matte(index), self.shot.shot.settings.region_feather)
+        return regions.alpha(self.region(index), self.matte(index), self.shot.shot.settings.finish.feather)
 
     def _region(self, index: int) -> Picture:
         """Where new pixels may appear, at the plate's size: the shot folder's own picture wins over the estimate."""
