@@ -54,7 +54,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         assert opened.wait(20)
         write_picture(path, picture, **options)
 
-    monkeypatch.setattr(delivery, "write_picture", write)
+    monkeypatch.setattr(layering, "write_picture", write)
     return opened
 
 

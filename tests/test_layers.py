@@ -23,6 +23,9 @@ HEADLESS_ROOMS = (
 """Parts of the add-on that must work without Blender."""
 
 OUTSIDE_BLENDER = ("run.py", "blender.py", "children.py", "extension.py", "board.py", "__init__.py")
+DOORS = ("app", "door", "uploads", "orders", "results")
+"""The rooms of the server that know HTTP."""
+
 RUNS_INSIDE_BLENDER = {p for p in (SERVER / "demo").rglob("*.py") if p.name not in OUTSIDE_BLENDER}
 """Scripts that the demo hands to a Blender process; they are not part of the server's own import graph."""
 
@@ -117,16 +120,16 @@ def test_the_model_imports_only_torch_and_its_own_siblings(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("file", "forbidden"), [
-    ("sampling.py", {"model", "pipeline", "weights", "app", "jobs", "worker"}),
-    ("segments.py", {"model", "pipeline", "weights", "app", "jobs", "worker"}),
-    ("pipeline.py", {"app", "jobs", "worker", "cli", "render", "take", "shot"}),
-    ("weights.py", {"app", "jobs", "worker", "cli", "render", "take", "shot", "signals"}),
-    ("jobs.py", {"app", "worker", "model", "pipeline", "render", "cli"}),
-    ("shot.py", {"app", "jobs", "worker", "pipeline", "model"}),
-    ("take.py", {"app", "jobs", "worker", "model"}),
-    ("composite.py", {"app", "jobs", "worker", "model", "pipeline"}),
-    ("region.py", {"app", "jobs", "worker", "model", "pipeline"}),
-    ("app.py", {"model", "pipeline", "weights", "render", "worker"}),
+    ("sampling.py", {"model", "pipeline", "weights", "jobs", "worker", *DOORS}),
+    ("segments.py", {"model", "pipeline", "weights", "jobs", "worker", *DOORS}),
+    ("pipeline.py", {*DOORS, "jobs", "worker", "cli", "render", "take", "shot"}),
+    ("weights.py", {*DOORS, "jobs", "worker", "cli", "render", "take", "shot", "signals"}),
+    ("jobs.py", {*DOORS, "worker", "model", "pipeline", "render", "cli"}),
+    ("shot.py", {*DOORS, "jobs", "worker", "pipeline", "model"}),
+    ("take.py", {*DOORS, "jobs", "worker", "model"}),
+    ("composite.py", {*DOORS, "jobs", "worker", "model", "pipeline"}),
+    ("region.py", {*DOORS, "jobs", "worker", "model", "pipeline"}),
+    *((f"{door}.py", {"model", "pipeline", "weights", "render", "worker"}) for door in DOORS),
 ])  # fmt: skip
 def test_a_room_does_not_look_upwards(file: str, forbidden: set[str]) -> None:
     assert not rooms_of_the_server(SERVER / file) & forbidden
@@ -135,7 +138,7 @@ def test_a_room_does_not_look_upwards(file: str, forbidden: set[str]) -> None:
 @pytest.mark.parametrize(("file", "strangers"), [
     ("pipeline.py", {"fastapi", "uvicorn", "starlette", "sqlite3", "cv2", "av"}),
     ("jobs.py", {"fastapi", "uvicorn", "starlette", "torch"}),
-    ("app.py", {"torch", "cv2"}),
+    *((f"{door}.py", {"torch", "cv2"}) for door in DOORS),
     ("sampling.py", {"fastapi", "cv2"}),
 ])  # fmt: skip
 def test_a_room_does_not_know_a_foreign_trade(file: str, strangers: set[str]) -> None:

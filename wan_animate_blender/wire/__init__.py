@@ -33,6 +33,7 @@ from .folders import (
 from .job import WIRE_HEADER, ErrorReply, Job, JobState
 from .lens import COEFFICIENTS, Lens, LensKind, MapUse
 from .messages import WIRE_VERSION, Message, plain, shown
+from .retake import Retake
 from .settings import LoraUse, Plan, Precision, Settings, Solver
 from .shot import (
     FACE_KEYPOINTS,
@@ -91,6 +92,7 @@ __all__ = [
     "Problem",
     "Raster",
     "RasterKind",
+    "Retake",
     "SegmentRecord",
     "Settings",
     "Shot",

@@ -1,0 +1,93 @@
+"""Who may come in at the HTTP door, and what the routes behind it work with. Knows neither blobs' bytes nor models.
+
+Every call but the first word of `/v1/health` wants the token, and says which wire version it speaks.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from wan_animate_blender.wire import WIRE_HEADER, WIRE_VERSION, Job
+
+from .blobs import Blobs
+from .datafolder import DataFolder
+from .jobs import Jobs
+from .refusals import Refusal
+
+NEVER_STORED = {"Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the routes work with."""
+
+    data: DataFolder
+    jobs: Jobs
+    blobs: Blobs
+    token: str
+    uploading: set[str] = field(default_factory=set)
+    """SHA-256 of the blobs that somebody sends right now. Only the event loop touches it."""
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(_desk)]
+
+
+def authorised(request: Request, desk: AtDesk) -> None:
+    given = request.headers.get("Authorization", "").encode()
+    if not secrets.compare_digest(given, f"Bearer {desk.token}".encode()):
+        raise Refusal(
+            401, "unauthorised", "the token is missing or wrong; take the one from this server's token file",
+            headers={"WWW-Authenticate": "Bearer"},
+        )  # fmt: skip
+
+
+def same_wire(request: Request) -> None:
+    given = request.headers.get(WIRE_HEADER)
+    if given != str(WIRE_VERSION):
+        theirs = "no wire version" if given is None else f"wire version {given[:20]}"
+        raise Refusal(
+            426, "wire-version", f"you speak {theirs}, this server speaks {WIRE_VERSION}; update the older of the two",
+            headers={"Upgrade": f"wan-animate/{WIRE_VERSION}", "Connection": "Upgrade"},
+        )  # fmt: skip
+
+
+def known_job(job: str, desk: AtDesk) -> Job:
+    found = desk.jobs.get(job)
+    if found is None:
+        raise Refusal(404, "not-found", f"there is no job {job[:64]!r} here; ask for /v1/jobs")
+    return found
+
+
+def _sha256(sha256: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise Refusal(400, "bad-hash", f"{sha256[:80]!r} is no SHA-256; give 64 lower-case hex digits")
+    return sha256
+
+
+KnownJob = Annotated[Job, Depends(known_job)]
+Digest = Annotated[str, Depends(_sha256)]
+
+
+def guarded() -> APIRouter:
+    """Routes for whoever has the token and speaks this wire version."""
+    return APIRouter(prefix="/v1", dependencies=[Depends(authorised), Depends(same_wire)])
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """The body. Raises `Refusal` (413) as soon as it has more than `limit` bytes."""
+    body = bytearray()
+    async for data in request.stream():
+        body += data
+        if len(body) > limit:
+            raise Refusal(413, "too-large", f"the message has more than {limit} bytes; no shot has")
+    return bytes(body)
