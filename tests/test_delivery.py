@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from wan_animate_blender.wire import BadInput, Interrupted
-from wan_animate_server import delivery, shot
+from wan_animate_server import delivery, layering, shot
 from wan_animate_server.delivery import Delivery
 from wan_animate_server.pipeline import Decoded
 from wan_animate_server.signals import ShotSignals
