@@ -36,7 +36,7 @@ def take(signals: ShotSignals, tmp_path: Path) -> TakeFolder:
 
 def segment(index: int, first: int, frames: int) -> Decoded:
     made = np.full((frames, HEIGHT, WIDTH, 3), 0.5, np.float16)
-    return Decoded(index, 2, first, made, seed=index, key=f"{index}" * 64, reused=False)
+    return Decoded(index, 2, first, made, seed=index, key=f"{index}" * 64, head=made[: min(first, 1)], reused=False)
 
 
 @contextmanager

@@ -365,6 +365,17 @@ def test_a_segment_alone_equals_itself_in_sequence_bit_for_bit(model: Model, mod
                     break
         np.testing.assert_array_equal(finished.frames, part.frames)
         np.testing.assert_array_equal(finished.tail, store.segments[part.key].tail)
+        np.testing.assert_array_equal(finished.head, part.head)
+
+
+@BOTH_OVERLAPS
+def test_a_segment_keeps_its_own_rendering_of_what_it_was_handed(model: Model, overlap: int) -> None:
+    store, signals = Memory(), Noise(Mode.ANIMATE, 12)
+    first, second = decoded(render(model, signals, replace(QUICK, overlap=overlap), store))
+    assert first.head.shape == (0, HEIGHT, WIDTH, 3)
+    assert (second.head.shape, second.head.dtype) == ((overlap, HEIGHT, WIDTH, 3), np.float16)
+    assert (second.head != first.frames[-overlap:]).any()
+    np.testing.assert_array_equal(second.head, store.segments[second.key].head)
 
 
 @dataclass

@@ -19,7 +19,9 @@ from wan_animate_server.store import SegmentStore
 from wan_animate_server.take import LAYERS, TakeFolder, newest_take
 
 SEGMENT = StoredSegment(
-    np.linspace(0, 1, 2 * 4 * 6 * 3, dtype=np.float16).reshape(2, 4, 6, 3), np.float32([-1, 0, 1]).reshape(3, 1, 1, 1)
+    frames=np.linspace(0, 1, 2 * 4 * 6 * 3, dtype=np.float16).reshape(2, 4, 6, 3),
+    tail=np.float32([-1, 0, 1]).reshape(3, 1, 1, 1),
+    head=np.linspace(1, 0, 4 * 6 * 3, dtype=np.float16).reshape(1, 4, 6, 3),
 )
 
 
@@ -132,6 +134,7 @@ def test_a_stored_segment_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert found.tail.dtype == np.float32
     assert np.array_equal(found.frames, SEGMENT.frames)
     assert np.array_equal(found.tail, SEGMENT.tail)
+    assert np.array_equal(found.head, SEGMENT.head)
 
 
 def test_an_unknown_segment_is_none(tmp_path: Path) -> None:
@@ -148,6 +151,17 @@ def test_a_damaged_segment_counts_as_absent(tmp_path: Path, file: str, damage: s
     path.unlink()
     if damage != "missing":
         path.write_bytes(data[:-5] if damage == "truncated" else data[:-5] + bytes(5))
+    assert store.get("key") is None
+    store.put("key", SEGMENT)
+    assert store.get("key") is not None
+
+
+def test_a_segment_as_an_earlier_version_stored_it_counts_as_absent(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path)
+    store.put("key", SEGMENT)
+    (tmp_path / "key" / "head.npy").unlink()
+    listing = tmp_path / "key" / "files.json"
+    listing.write_text(json.dumps({k: v for k, v in json.loads(listing.read_text()).items() if k != "head.npy"}))
     assert store.get("key") is None
     store.put("key", SEGMENT)
     assert store.get("key") is not None

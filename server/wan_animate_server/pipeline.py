@@ -106,6 +106,8 @@ class StoredSegment:
     """Those that it delivers, [n, H, W, 3], 0..1."""
     tail: NDArray[np.float32]
     """The last ones again for the hand-over, [3, overlap or fewer, H, W], −1..1, never through fewer bits."""
+    head: NDArray[np.float16]
+    """Its own rendering of the frames that it was handed, [overlap, H, W, 3], 0..1; none in the first segment."""
 
 
 class Store(Protocol):
@@ -146,6 +148,8 @@ class Decoded:
     frames: NDArray[np.float16]
     seed: int
     key: str
+    head: NDArray[np.float16] = field(kw_only=True)
+    """Its own rendering of the frames before `first` that it was handed."""
     reused: bool = field(kw_only=True)
 
 
@@ -176,8 +180,8 @@ def generate(
                 store.put(key, segment)
             tail = segment.tail
             seed = segment_seed(settings.seed, span.index)
-            first = span.keep.start
-            yield Decoded(span.index, len(spans), first, segment.frames, seed, key, reused=found is not None)
+            first, head = span.keep.start, segment.head
+            yield Decoded(span.index, len(spans), first, segment.frames, seed, key, head=head, reused=found is not None)
     except torch.OutOfMemoryError as error:
         raise TryElsewhere(
             f"{signals.width}×{signals.height} with segments of {spans[0].length} frames does not fit into the memory "
@@ -361,13 +365,13 @@ class ShotRender:
         return torch.cat(list(self._watched(self.model.vae.encode_stream(video))), 2)
 
     def _decode(self, span: Span, latents: Tensor) -> StoredSegment:
-        """The frames that the span delivers; the reference's slot, latent frame 0, is thrown away."""
+        """What is kept of the span; the reference's slot, latent frame 0, is thrown away."""
         chunks = self._watched(self.model.vae.decode_stream(latents[:, :, 1:]))
         video = torch.cat([chunk[0].float().clamp(-1, 1).cpu() for chunk in chunks], 1)
         start, stop = span.keep.start - span.first, span.keep.stop - span.first
-        frames = ((video[:, start:stop] + 1) / 2).permute(1, 2, 3, 0).half()
+        seen = ((video[:, :stop] + 1) / 2).permute(1, 2, 3, 0).half().contiguous().numpy()
         tail = video[:, max(stop - self.settings.overlap, 0) : stop]
-        return StoredSegment(frames.contiguous().numpy(), tail.contiguous().numpy())
+        return StoredSegment(frames=seen[start:], tail=tail.contiguous().numpy(), head=seen[:start])
 
     def _watched(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Call `check` before every chunk, and after the last."""

@@ -45,7 +45,7 @@ class SegmentStore:
             found = {path: entry.to_json() for path, entry in list_files(folder, {_LISTING}).items()}
             if found != listed:
                 raise ValueError("its files are not those that were stored")
-            return StoredSegment(_load(folder / "frames.npy", np.float16), _load(folder / "tail.npy", np.float32))
+            return _read_segment(folder)
         except (OSError, ValueError) as error:
             log.warning("the stored segment %s is damaged (%s) and is rendered again", folder, error)
             shutil.rmtree(folder, ignore_errors=True)
@@ -69,11 +69,18 @@ class SegmentStore:
                 shutil.rmtree(part, ignore_errors=True)
 
 
+def _read_segment(folder: Path) -> StoredSegment:
+    """Raises `OSError` when a part is absent, as in what earlier versions stored."""
+    parts = (("frames", np.float16), ("tail", np.float32), ("head", np.float16))
+    return StoredSegment(**{name: _load(folder / f"{name}.npy", kind) for name, kind in parts})
+
+
 def _write_segment(part: Path, segment: StoredSegment) -> None:
     part.mkdir()
     write_atomically(part / OWNER_FILE, json.dumps(owner()).encode())
     _save(part / "frames.npy", segment.frames)
     _save(part / "tail.npy", segment.tail)
+    _save(part / "head.npy", segment.head)
     listing = {path: entry.to_json() for path, entry in list_files(part).items()}
     write_atomically(part / _LISTING, json.dumps(listing).encode())
 
