@@ -54,7 +54,7 @@ class Layering:
 
     def _layers(self, i: int, frame: NDArray[np.float16]) -> tuple[dict[str, Picture], Clipped]:
         """The pictures of frame `i` by layer, at the delivered size, and what the model was not shown as it is."""
-        made = self._signals.fit.back(frame)
+        made = self._signals.windows[i].back(frame)
         if self._shot.shot.mode is Mode.ANIMATE:
             return {"generated": np.rint(made * 255).astype(np.uint8)}, Clipped()
         plate, alpha = self._shot.stored_plate(i), self._signals.alpha(i)

@@ -125,8 +125,9 @@ class _Work:
         """Write every frame as soon as its segment is there, then complete the take."""
         device = self.model.device
         self.take.note(
-            models=self.model.files, notes=self.model.notes, device=_device_name(device), versions=_versions()
-        )
+            models=self.model.files, notes=self.model.notes, roi=self.signals.roi,
+            device=_device_name(device), versions=_versions(),
+        )  # fmt: skip
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         with Delivery.into(self.take, self.take.folder / MOVIE_FILE, self.signals, self.check) as delivery:

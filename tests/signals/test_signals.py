@@ -43,7 +43,7 @@ def test_at_its_own_size_the_model_sees_the_plates_own_samples(make_shot: Make) 
 def test_the_pose_is_drawn_at_the_models_size_from_the_shots_keypoints(make_shot: Make) -> None:
     folder = make_shot(frames=2)
     shown = signals(folder, SMALL)
-    keypoints = shot.load(folder).keypoints[1].astype(np.float64) * [shown.fit.scale, shown.fit.scale, 1]
+    keypoints = shot.load(folder).keypoints[1].astype(np.float64) * [shown.windows[0].fit.scale, shown.windows[0].fit.scale, 1]
     np.testing.assert_array_equal(shown.pose(1), pose.draw(keypoints, 32, 32))
     assert (shown.pose(0) != shown.pose(1)).any()
 
@@ -130,7 +130,7 @@ def test_animate_mode_takes_its_size_from_the_character_and_needs_no_plate(make_
     assert (shown.width, shown.height) == (96, 128)  # the character is 60×80
     assert shown.reference().all(axis=-1).all()  # and fills it
     frame = np.random.default_rng(0).random((128, 96, 3)).astype(np.float16)
-    np.testing.assert_array_equal(shown.fit.back(frame), frame)
+    np.testing.assert_array_equal(shown.windows[0].back(frame), frame)
 
 
 def test_animate_mode_letterboxes_the_pose_into_the_characters_frame(make_shot: Make) -> None:

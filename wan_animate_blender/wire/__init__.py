@@ -35,6 +35,8 @@ from .lens import COEFFICIENTS, Lens, LensKind, MapUse
 from .messages import WIRE_VERSION, Message, plain, shown
 from .retake import Retake
 from .settings import LoraUse, Plan, Precision, Settings, Solver
+from .roi import Roi
+from .seam import Grade, SeamRecord
 from .shot import (
     FACE_KEYPOINTS,
     FACE_SIZE,
@@ -102,6 +104,8 @@ __all__ = [
     "TryElsewhere",
     "Unavailable",
     "WireError",
+    "Roi",
+    "SeamRecord",
     "check_name",
     "check_path",
     "claim_version",

@@ -71,6 +71,10 @@ class Settings(Message):
     region_grow: float | None = None
     """Plate pixels by which the region reaches beyond matte and body, where the shot brings no region of its own; None
     is a fortieth of the plate's short side."""
+    # On, because the released way of shrinking the whole frame leaves a person in a 4K plate a few model pixels.
+    roi: bool = True
+    """Whether the model works on a region of interest around the person, where that shows it larger; in replace mode
+    only. Otherwise on the whole frame."""
     finish: Finish = field(default_factory=Finish)
 
     def __post_init__(self) -> None:

@@ -11,6 +11,8 @@ from .folders import FileEntry, check_name, check_path, is_frame_of
 from .messages import WIRE_VERSION, Message, expect_schema
 from .settings import Settings
 from .shot import Mode
+from .seam import Grade, SeamRecord
+from .roi import Roi
 
 
 class TakeState(enum.StrEnum):
@@ -63,6 +65,8 @@ class Take(Message):
     versions: dict[str, str] = field(default_factory=dict)
     device: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
+    roi: Roi | None = None
+    """Which part of each plate the model worked on; None is the whole picture."""
     """Time of each stage."""
     peak_memory: int | None = None
     """Bytes on the device, where it can be measured."""

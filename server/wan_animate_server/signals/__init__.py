@@ -9,17 +9,17 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from wan_animate_blender.wire import FaceSource, Mode
+from wan_animate_blender.wire import FaceSource, Mode, Roi
 
 from .. import region as regions
+from .. import window as windows
 from ..shot import LoadedShot
 from ..video import Picture, read_grey, to_8bit
-from . import face, hull, pose
+from . import extent, face, hull, pose
 
 # Mask and alpha of one frame need the same region and matte; a whole segment of them would be gigabytes at 4K.
 _KEPT = 8
@@ -28,17 +28,17 @@ _KEPT = 8
 class ShotSignals:
     """The signals of one shot for a model that works at `area` pixels a frame. Frames are numbered from 0.
 
-    `width` and `height` are the model's, multiples of 16; `fit` leads from them to the picture that is delivered: the
-    plate in replace mode, the model's own frame in animate mode.
+    `width` and `height` are the model's, multiples of 16; a frame's window leads from them to the picture that is
+    delivered: the plate in replace mode, the model's own frame in animate mode.
     """
 
     def __init__(self, shot: LoadedShot, area: int) -> None:
         self.shot = shot
         self.mode = shot.shot.mode
         self.frames = len(shot.shot.frames)
-        self.fit = _fit(shot, area)
-        self.width, self.height = self.fit.width, self.fit.height
-        self._canvas = _canvas(shot, self.fit)
+        self.windows = _windows(shot, area)
+        """Which part of the delivered picture the model's is, for each frame; all of one size."""
+        self.width, self.height = self.windows[0].fit.width, self.windows[0].fit.height
         self._regions = shot.sequences["region"]
         self.region: Callable[[int], Picture] = functools.lru_cache(_KEPT)(self._region)
         self.matte: Callable[[int], Picture] = functools.lru_cache(_KEPT)(shot.matte)
@@ -54,10 +54,22 @@ class ShotSignals:
             "plate": [shot.raster.width, shot.raster.height],
             "space": self.shot.space.name if self.shot.space else None,
             "model": [self.width, self.height],
+            "roi": roi.to_json() if (roi := self.roi) else None,
             "frames": [row.shot for row in shot.frames],
             "files": {path: entry.sha256 for path, entry in shot.files.items()},
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def roi(self) -> Roi | None:
+        """The windows as a take tells of them; None where they are the whole picture."""
+        window = self.windows[0]
+        if window.is_whole:
+            return None
+        return Roi(
+            width=window.fit.plate_width, height=window.fit.plate_height, block=window.fit.block,
+            x=tuple(each.x for each in self.windows), y=tuple(each.y for each in self.windows),
+        )  # fmt: skip
 
     def reference(self) -> Picture:
         """The character picture, whole and centred on black: uint8 [H, W, 3]."""
@@ -66,7 +78,7 @@ class ShotSignals:
 
     def pose(self, index: int) -> Picture:
         """The drawn skeleton: uint8 [H, W, 3]."""
-        return pose.draw(self._canvas(self.shot.keypoints[index]), self.width, self.height)
+        return pose.draw(self._points(index), self.width, self.height)
 
     def face(self, index: int) -> Picture:
         """The expression: uint8 [512, 512, 3], black when there is none."""
@@ -79,15 +91,27 @@ class ShotSignals:
 
     def plate(self, index: int) -> Picture:
         """The plate at the model's size, the old person still in it: uint8 [H, W, 3]. Replace mode only."""
-        return self.fit.picture(self.shot.plate(index))
+        return self.windows[index].picture(self.shot.plate(index))
 
     def mask(self, index: int) -> regions.Floats:
         """What is made anew: float32 [H, W], 1 there and 0 elsewhere. Replace mode only."""
-        return regions.model_mask(self.region(index), self.fit)
+        window = self.windows[index]
+        return regions.model_mask(window.crop(self.region(index)), window.fit)
 
     def alpha(self, index: int) -> Picture:
         """The compositing alpha at the plate's size: uint8 [H, W], 0 outside the region. Replace mode only."""
         return regions.alpha(self.region(index), self.matte(index), self.shot.shot.settings.finish.feather)
+
+    def _points(self, index: int) -> npt.NDArray[np.float64]:
+        """The keypoints [133, 3] on the model's picture.
+
+        In animate mode the whole plate is letterboxed into it, as the released preprocessing does without retargeting.
+        """
+        keypoints = self.shot.keypoints[index]
+        if self.mode is Mode.REPLACE:
+            return self.windows[index].points(keypoints)
+        raster = self.shot.shot.raster
+        return regions.Letterbox(raster.width, raster.height, self.width, self.height).points(keypoints)
 
     def _region(self, index: int) -> Picture:
         """Where new pixels may appear, at the plate's size: the shot folder's own picture wins over the estimate."""
@@ -98,20 +122,13 @@ class ShotSignals:
         return to_8bit(read_grey(self.shot.folder / self._regions[index]))
 
 
-def _fit(shot: LoadedShot, area: int) -> regions.Fit:
-    raster = shot.shot.raster
-    if shot.shot.mode is Mode.REPLACE:
-        return regions.Fit.choose(raster.width, raster.height, area)
-    height, width = shot.character.shape[:2]
-    return regions.Fit(*regions.own_size(width, height, area), block=regions.BLOCK)
-
-
-def _canvas(shot: LoadedShot, fit: regions.Fit) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]:
-    """How keypoints in plate pixels come to lie on the model's picture.
-
-    In animate mode the whole plate is letterboxed into it, as the released preprocessing does without retargeting.
-    """
-    if shot.shot.mode is Mode.REPLACE:
-        return fit.points
-    raster = shot.shot.raster
-    return regions.Letterbox(raster.width, raster.height, fit.width, fit.height).points
+def _windows(shot: LoadedShot, area: int) -> tuple[windows.Window, ...]:
+    raster, frames = shot.shot.raster, len(shot.shot.frames)
+    if shot.shot.mode is Mode.ANIMATE:
+        height, width = shot.character.shape[:2]
+        fit = regions.Fit(*regions.own_size(width, height, area), block=regions.BLOCK)
+        return windows.whole(frames, fit)
+    fit = regions.Fit.choose(raster.width, raster.height, area)
+    if fit.block == regions.BLOCK or not shot.shot.settings.roi:
+        return windows.whole(frames, fit)
+    return windows.follow(extent.boxes(shot), raster.width, raster.height, area)

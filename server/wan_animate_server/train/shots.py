@@ -121,7 +121,8 @@ def _wanted(shot: LoadedShot, signals: ShotSignals, i: int) -> Picture:
     if not there:
         return signals.plate(i)
     picture = shot.seen(read_picture(there[0]))
-    expected = signals.fit.plate_width, signals.fit.plate_height
+    window = signals.windows[i]
+    expected = window.width, window.height
     if picture.shape[1::-1] != expected:
         raise BadInput(f"{there[0]} is {picture.shape[1]}×{picture.shape[0]}, expected {expected[0]}×{expected[1]}")
-    return signals.fit.picture(picture)
+    return window.picture(picture)
