@@ -89,12 +89,12 @@ class Board:
             self.picture = Picture(job.id, data)
 
 
-def spoken(job: Job) -> str:
-    """Where a job stands, such as "denoising, segment 2 of 3, 4 min left"."""
-    parts = [job.stage or job.state]
+def spoken(job: Job) -> list[str]:
+    """Where a job stands, such as "denoising", "segment 2 of 3", "4 min left"."""
+    parts: list[str] = [job.stage or job.state]
     if job.segments > 1 and not job.state.is_final:
         parts.append(f"segment {job.segment} of {job.segments}")
     if job.seconds_left:
         minutes, seconds = divmod(round(job.seconds_left), 60)
         parts.append(f"{minutes} min left" if minutes else f"{seconds} s left")
-    return ", ".join(parts)
+    return parts

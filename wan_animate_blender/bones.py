@@ -11,9 +11,10 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty, StringProperty
 
 from . import armature, identity, rigs, wire
+from .language import grey, refuse, translated
 from .person import WanAnimatePerson
 from .rigs import assignment
-from .sidebar import BelowStrip
+from .sidebar import BelowStrip, sentence
 from .wire import BadInput, Problem
 
 POINTS = tuple((point, rigs.label(point), "") for point in rigs.ASSIGNABLE)
@@ -70,16 +71,14 @@ class _OfRig:
     def poll(cls, context: bpy.types.Context) -> bool:
         person = identity.person(context)
         if person is None or person.rig is None:
-            cls.poll_message_set("Choose a rig")
-            return False
+            return grey(cls, "Choose a rig")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             self.change(identity.person(context))
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         return {"FINISHED"}
 
 
@@ -136,7 +135,9 @@ class _OfFile(_OfRig):
     """Operators that ask for the file of a bone map."""
 
     filename_ext = ".toml"
-    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filepath: StringProperty(
+        name="File", description="Where the map is, or goes", subtype="FILE_PATH", options={"SKIP_SAVE"}
+    )
     filter_glob: StringProperty(default="*.toml", options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -193,11 +194,11 @@ class WAN_ANIMATE_PT_bones(BelowStrip, bpy.types.Panel):
         person, layout = identity.person(context), self.layout
         known = _look(person)
         if known.fit:
-            layout.label(text=f"{known.fit.family}, fits to {known.fit.score:.0%}", icon="ARMATURE_DATA")
+            layout.label(text=translated(f"{known.fit.family}, fits to {known.fit.score:.0%}"), icon="ARMATURE_DATA")
             for name, points in rigs.GROUPS.items():
                 _group(layout, name, points, known.fit, set(person.assignment()))
         else:
-            layout.label(text=known.problem, icon="ERROR")
+            sentence(layout, context, known.problem, "ERROR")
         row = layout.row(align=True)
         row.operator("wan_animate.load_bone_map", icon="FILEBROWSER", text="Load")
         row.operator("wan_animate.save_bone_map", icon="FILE_TICK", text="Save")
@@ -211,7 +212,7 @@ def _group(
     found = sum(fit.spot(point) is not None for point in points)
     header, body = layout.panel(f"wan_animate_{name}", default_closed=True)
     header.label(text=name, icon="CHECKMARK" if found == len(points) else "DOT")
-    header.label(text="all" if found == len(points) else f"{found} of {len(points)}", icon="NONE")
+    header.label(text="all" if found == len(points) else translated(f"{found} of {len(points)}"), icon="NONE")
     for point in points if body else ():
         row = body.row(align=True)
         row.label(text=rigs.label(point), icon="NONE")

@@ -15,6 +15,7 @@ from bpy.props import FloatProperty, StringProperty
 
 from . import armature, character, desk, identity, pose
 from .client import Server
+from .language import grey, refuse
 from .person import WanAnimatePerson
 from .preferences import chosen_server
 from .request import scene_of
@@ -47,8 +48,7 @@ class WAN_ANIMATE_OT_render_character(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         person = identity.person(context)
         if person is None or person.rig is None:
-            cls.poll_message_set("Choose the rig whose figure is to be rendered")
-            return False
+            return grey(cls, "Choose the rig whose figure is to be rendered")
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -66,8 +66,7 @@ class WAN_ANIMATE_OT_render_character(bpy.types.Operator):
             pose.check(view)
             picture = character.render(view, self.frame, alone=strip.wan_animate.mode == Mode.REPLACE)
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         person.character = picture
         picture.preview_ensure()
         return {"FINISHED"}
@@ -82,8 +81,7 @@ class WAN_ANIMATE_OT_check_character(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         person = identity.person(context)
         if person is None or person.character is None:
-            cls.poll_message_set("Choose a picture of the character")
-            return False
+            return grey(cls, "Choose a picture of the character")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -92,8 +90,7 @@ class WAN_ANIMATE_OT_check_character(bpy.types.Operator):
             character.check(image)
             desk.start(desk.CHARACTER, _look(chosen_server(), image))
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         return {"FINISHED"}
 
 

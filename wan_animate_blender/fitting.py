@@ -13,8 +13,9 @@ import bpy.utils.previews
 import numpy as np
 
 from . import armature, export, figure, identity, pose, preferences, retarget
+from .language import grey, refuse
 from .request import request
-from .sidebar import BelowStrip
+from .sidebar import BelowStrip, sentence
 from .wire import BadInput, Problem
 
 SIDE = 512
@@ -40,8 +41,7 @@ class WAN_ANIMATE_OT_take_proportions(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         person = identity.person(context)
         if person is None or person.rig is None or person.proportions.rig is None:
-            cls.poll_message_set("Choose a rig that is built as the character is")
-            return False
+            return grey(cls, "Choose a rig that is built as the character is")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -51,8 +51,7 @@ class WAN_ANIMATE_OT_take_proportions(bpy.types.Operator):
             mine = armature.at_rest(ours, armature.fit(ours, person.assignment()))
             found = retarget.between(mine, armature.at_rest(theirs, armature.fit(theirs)))
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         person.proportions.write(replace(found, x=person.proportions.x, y=person.proportions.y))
         return {"FINISHED"}
 
@@ -110,7 +109,7 @@ def _draw_picture(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         elif not bpy.app.timers.is_registered(_make):
             bpy.app.timers.register(_make, first_interval=0.01)
     if _shown["problem"]:
-        layout.label(text=_shown["problem"], icon="ERROR")
+        sentence(layout, context, _shown["problem"], "ERROR")
     elif "sheet" in _previews["figure"]:
         layout.template_icon(_previews["figure"]["sheet"].icon_id, scale=LINES)
 

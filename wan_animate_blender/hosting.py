@@ -10,6 +10,7 @@ import bpy
 
 from . import daemon, desk, resumption
 from .client import Server, is_loopback
+from .language import grey, refuse
 from .preferences import preferences, token
 from .session import News
 from .wire import Problem
@@ -25,8 +26,7 @@ class WAN_ANIMATE_OT_start_server(bpy.types.Operator):
     @classmethod
     def poll(cls, _: bpy.types.Context) -> bool:
         if desk.is_busy(desk.SERVER) or daemon.running(_folder()):
-            cls.poll_message_set("A server was started already; Stop Server ends it")
-            return False
+            return grey(cls, "A server was started already; Stop Server ends it")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -37,8 +37,7 @@ class WAN_ANIMATE_OT_start_server(bpy.types.Operator):
             work = partial(daemon.start, executable, folder, port or PORT, ours.device)
             desk.start(desk.SERVER, work, hear=_enter)
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         return {"FINISHED"}
 
 
@@ -50,8 +49,7 @@ class WAN_ANIMATE_OT_stop_server(bpy.types.Operator):
     @classmethod
     def poll(cls, _: bpy.types.Context) -> bool:
         if desk.is_busy(desk.SERVER) or not daemon.running(_folder()):
-            cls.poll_message_set("No server was started from here")
-            return False
+            return grey(cls, "No server was started from here")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -60,8 +58,7 @@ class WAN_ANIMATE_OT_stop_server(bpy.types.Operator):
             server = Server(found.url, found.token or token())
             desk.start(desk.SERVER, lambda _: daemon.stop(folder, server))
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         return {"FINISHED"}
 
 

@@ -18,6 +18,7 @@ from bpy.props import CollectionProperty, EnumProperty, FloatProperty, IntProper
 from . import delivery, desk, ledger, resumption
 from .board import Board, spoken
 from .client import Server
+from .language import grey, listed, refuse, tell
 from .preferences import chosen_server, preferences, shots_folder
 from .session import Cancelled, News, Work
 from .sidebar import InSidebar, sentence
@@ -59,7 +60,7 @@ def _fill() -> None:
     for row, job, was in zip(ours.rows, wanted, before or (None,) * len(wanted), strict=True):
         if job != was:
             row.name, row.title, row.state, row.progress, row.words = (
-                job.id, job.shot, job.state, job.progress, spoken(job),
+                job.id, job.shot, job.state, job.progress, listed(spoken(job)),
             )  # fmt: skip
     numbers = [number for number, job in enumerate(wanted) if job.id == board.selected]
     ours["active"] = numbers[0] if numbers else min(ours.active, max(len(wanted) - 1, 0))
@@ -148,11 +149,11 @@ class WAN_ANIMATE_UL_jobs(bpy.types.UIList):
         icon: int, active_data: WanAnimateJobs, active_property: str,
     ) -> None:  # fmt: skip
         row = layout.split(factor=0.4)
-        row.label(text=item.title, icon=ICONS[JobState(item.state)])
+        row.label(text=item.title, translate=False, icon=ICONS[JobState(item.state)])
         if item.state == JobState.RUNNING:
             row.progress(factor=item.progress, text=item.words)
         else:
-            row.label(text=item.words)
+            row.label(text=item.words, translate=False)
 
 
 class WAN_ANIMATE_PT_jobs(InSidebar, bpy.types.Panel):
@@ -171,7 +172,7 @@ class WAN_ANIMATE_PT_jobs(InSidebar, bpy.types.Panel):
 
 
 def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) -> None:
-    sentence(layout, context, job.message or spoken(job), ICONS[job.state])  # a row has no room for all of it
+    sentence(layout, context, job.message or listed(spoken(job)), ICONS[job.state])  # a row has no room for all of it
     if "job" in _previews["job"] and board.picture.job == job.id:
         layout.template_icon(_previews["job"]["job"].icon_id, scale=LINES)
     row = layout.row(align=True)
@@ -207,8 +208,7 @@ class _OnJob:
     def poll(cls, _: bpy.types.Context) -> bool:
         job = _selected()
         if job is None or not cls.fits(job) or desk.is_busy(_ticket(job)):
-            cls.poll_message_set(cls.why_not)
-            return False
+            return grey(cls, cls.why_not)
         return True
 
     @classmethod
@@ -219,8 +219,7 @@ class _OnJob:
         try:
             self.do(_selected())
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         return {"FINISHED"}
 
 
@@ -294,7 +293,7 @@ class WAN_ANIMATE_OT_job_report(_OnJob, bpy.types.Operator):
 
     def do(self, job: Job) -> None:
         bpy.context.window_manager.clipboard = report(job)
-        self.report({"INFO"}, "The report is in the clipboard")
+        tell(self, "The report is in the clipboard")
 
 
 class WAN_ANIMATE_OT_job_remove(_OnJob, bpy.types.Operator):

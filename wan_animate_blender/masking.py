@@ -11,6 +11,7 @@ import numpy as np
 from gpu_extras.batch import batch_for_shader
 
 from . import desk, identity, overlay, preview
+from .language import grey, refuse
 from .person import WanAnimatePerson
 from .request import request
 from .sidebar import BelowStrip
@@ -46,8 +47,7 @@ class WAN_ANIMATE_OT_preview_matte(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if _person(context) is None:
-            cls.poll_message_set("Select the strip of a plate in which a person is to be replaced")
-            return False
+            return grey(cls, "Select the strip of a plate in which a person is to be replaced")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -55,8 +55,7 @@ class WAN_ANIMATE_OT_preview_matte(bpy.types.Operator):
         try:
             found = preview.look(request(scene, strip, Path()), scene.frame_current)
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         _Shown.strip, _Shown.preview, _Shown.texture = strip.name, found, None
         desk.redraw()
         return {"FINISHED"}

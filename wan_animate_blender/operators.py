@@ -12,6 +12,7 @@ from . import background, clip, connection, desk, export, identity, jobs, plate,
 from .chain import chain
 from .client import Server
 from .delivery import deliver
+from .language import grey, refuse, tell
 from .preferences import chosen_server, preferences, shots_folder
 from .request import prepare, scene_of
 from .session import Cancelled, News, Work
@@ -28,8 +29,7 @@ class WAN_ANIMATE_OT_connect(bpy.types.Operator):
             server = chosen_server()
             desk.start(desk.CONNECTION, lambda _: connection.walk(server), hear=_connected)
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         return {"FINISHED"}
 
 
@@ -42,9 +42,7 @@ class WAN_ANIMATE_OT_generate(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         reason = preflight.why_not(context)
-        if reason:
-            cls.poll_message_set(reason)
-        return not reason
+        return grey(cls, reason)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene, strip = identity.active(context)
@@ -53,8 +51,7 @@ class WAN_ANIMATE_OT_generate(bpy.types.Operator):
             requests = prepare(scene, strip, shots_folder())
             desk.start(strip.wan_animate.uid, _generation(requests, server), imports=preferences().imports)
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         return {"FINISHED"}
 
 
@@ -67,8 +64,7 @@ class WAN_ANIMATE_OT_cancel(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         _, strip = identity.active(context)
         if strip is None or not desk.is_busy(strip.wan_animate.uid):
-            cls.poll_message_set("Nothing is being made of the active strip")
-            return False
+            return grey(cls, "Nothing is being made of the active strip")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -86,8 +82,7 @@ class WAN_ANIMATE_OT_camera_from_clip(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         _, strip = identity.active(context)
         if strip is None or not strip.wan_animate.lens_clip:
-            cls.poll_message_set("Choose a clip for the lens of the active strip")
-            return False
+            return grey(cls, "Choose a clip for the lens of the active strip")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -100,13 +95,11 @@ class WAN_ANIMATE_OT_camera_from_clip(bpy.types.Operator):
             start = clip.start(ours.lens_clip, scene, strip, raster)
             ours.camera = clip.camera(ours.lens_clip, stage, aspect=stage != scene)
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         ours.lens = "CLIP"
         for person in ours.people:
             person.rig_time, person.use_rig_start, person.rig_start = "source", True, start
-        self.report({"INFO"}, f"The camera {ours.camera.name!r} of {stage.name!r} moves as the clip was solved")
-        return {"FINISHED"}
+        return tell(self, f"The camera {ours.camera.name!r} of {stage.name!r} moves as the clip was solved")
 
 
 class WAN_ANIMATE_OT_import_take(bpy.types.Operator):
@@ -148,10 +141,8 @@ class WAN_ANIMATE_OT_import_take(bpy.types.Operator):
         try:
             new = take.import_take(timeline.sequencer_scene(context), folder, options=options)
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
-        self.report({"INFO"}, take.summary(new[0]))
-        return {"FINISHED"}
+            return refuse(self, problem)
+        return tell(self, take.summary(new[0]))
 
 
 class WAN_ANIMATE_OT_reveal(bpy.types.Operator):
@@ -163,16 +154,14 @@ class WAN_ANIMATE_OT_reveal(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         _, strip = identity.active(context)
         if strip is None or not strip.wan_animate.shot:
-            cls.poll_message_set("Nothing was made of the active strip yet")
-            return False
+            return grey(cls, "Nothing was made of the active strip yet")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             folder = shots_folder() / identity.active(context)[1].wan_animate.shot
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         return bpy.ops.wm.path_open(filepath=str(folder))
 
 

@@ -9,6 +9,7 @@ import bpy
 from . import casting, desk, identity, people, preflight
 from .board import spoken
 from .delivery import AWAY
+from .language import listed, translated
 from .person import WanAnimatePerson
 from .properties import WanAnimateStrip
 from .session import News
@@ -33,7 +34,7 @@ class WAN_ANIMATE_PT_strip(InSidebar, bpy.types.Panel):
             layout.operator("wan_animate.import_take", icon="IMPORT")
             return
         row = layout.row()
-        row.label(text=strip.name, icon="SEQUENCE")
+        row.label(text=strip.name, translate=False, icon="SEQUENCE")
         if len(strip.wan_animate.people) == 1:
             row.operator("wan_animate.add_person", icon="COMMUNITY", text="", emboss=False)
         _fields(layout, context, strip.wan_animate)
@@ -137,7 +138,7 @@ def _progress(layout: bpy.types.UILayout, context: bpy.types.Context, ticket: st
     news = desk.latest.get(ticket)
     if desk.is_busy(ticket):
         if news and news.step and news.step.person:
-            layout.label(text=news.step.person, icon="OUTLINER_OB_ARMATURE")
+            layout.label(text=translated(news.step.person), icon="OUTLINER_OB_ARMATURE")
         row = layout.row(align=True)
         row.progress(factor=_factor(news), text=_stage(news))
         row.operator("wan_animate.cancel", icon="X", text="")
@@ -154,8 +155,8 @@ def _factor(news: News | None) -> float:
 def _stage(news: News | None) -> str:
     """Such as "denoising, segment 2 of 3, 4 min left"."""
     if news is None or news.step is None:
-        return "starting"
-    return spoken(news.step.job) if news.step.job and news.step.stage != AWAY else news.step.stage
+        return translated("starting")
+    return listed(spoken(news.step.job)) if news.step.job and news.step.stage != AWAY else translated(news.step.stage)
 
 
 register, unregister = bpy.utils.register_classes_factory(

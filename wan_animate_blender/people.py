@@ -7,6 +7,7 @@ from typing import ClassVar
 import bpy
 
 from . import identity
+from .language import grey, translated
 from .properties import WanAnimateStrip
 
 ROWS = 3
@@ -37,8 +38,7 @@ class _OfStrip:
     def poll(cls, context: bpy.types.Context) -> bool:
         strip = identity.active(context)[1]
         if strip is None or strip.wan_animate.take:
-            cls.poll_message_set("Click the strip of the plate")
-            return False
+            return grey(cls, "Click the strip of the plate")
         return len(strip.wan_animate.people) >= cls.least
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -77,7 +77,7 @@ class WAN_ANIMATE_OT_move_person(_OfStrip, bpy.types.Operator):
     @classmethod
     def description(cls, _: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         where = "in front of the next one" if properties.forwards else "behind the one before"
-        return f"Put the chosen character {where}: who is in front hides the others"
+        return translated(f"Put the chosen character {where}: who is in front hides the others")
 
     def change(self, ours: WanAnimateStrip) -> set[str]:
         to = ours.active_person + (1 if self.forwards else -1)

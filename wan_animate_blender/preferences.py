@@ -9,6 +9,7 @@ import bpy
 
 from . import desk
 from .client import Server, is_loopback
+from .language import translated
 from .session import News
 from .wire import BadInput, Unavailable
 
@@ -77,7 +78,7 @@ class WanAnimatePreferences(bpy.types.AddonPreferences):
 def _news(layout: bpy.types.UILayout, ticket: str) -> None:
     if news := desk.latest.get(ticket):
         stage = news.step and f"Now: {news.step.stage}"
-        layout.label(text=str(news.problem or news.result or stage), icon=_icon(news))
+        layout.label(text=translated(str(news.problem or news.result or stage)), icon=_icon(news))
 
 
 def _icon(news: News) -> str:

@@ -14,6 +14,7 @@ import bpy.utils.previews
 
 from . import background, desk, export, identity, preflight, proof, timeline
 from .client import Server
+from .language import grey, refuse, translated
 from .preferences import chosen_server, shots_folder
 from .request import prepare
 from .session import Cancelled, News, Work
@@ -47,9 +48,7 @@ class WAN_ANIMATE_OT_test_frame(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         reason = preflight.why_not(context) or _why_not(context)
-        if reason:
-            cls.poll_message_set(reason)
-        return not reason
+        return grey(cls, reason)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene, strip = identity.active(context)
@@ -63,8 +62,7 @@ class WAN_ANIMATE_OT_test_frame(bpy.types.Operator):
             desk.start(_ticket(ours.uid), work, hear=partial(_show, ours.uid))
             _replace(ours.uid, made)
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         return {"FINISHED"}
 
 
@@ -77,8 +75,7 @@ class WAN_ANIMATE_OT_cancel_test_frame(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         _, strip = identity.active(context)
         if strip is None or not desk.is_busy(_ticket(strip.wan_animate.uid)):
-            cls.poll_message_set("No test frame is being made of the active strip")
-            return False
+            return grey(cls, "No test frame is being made of the active strip")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -97,8 +94,7 @@ class WAN_ANIMATE_OT_use_relight(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if identity.active(context)[1] is None:
-            cls.poll_message_set("No strip is selected")
-            return False
+            return grey(cls, "No strip is selected")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -117,7 +113,7 @@ class WAN_ANIMATE_PT_test_frame(BelowStrip, bpy.types.Panel):
         if desk.is_busy(ticket):
             step = news.step if news else None
             row = layout.row(align=True)
-            row.progress(factor=step.whole if step else 0.0, text=step.stage if step else "starting")
+            row.progress(factor=step.whole if step else 0.0, text=translated(step.stage if step else "starting"))
             row.operator("wan_animate.cancel_test_frame", icon="X", text="")
         elif news and (news.problem or news.result):
             sentence(layout, context, str(news.problem or news.result), "ERROR" if news.problem else "INFO")
@@ -131,7 +127,7 @@ def _draw_proofs(layout: bpy.types.UILayout, uid: str) -> None:
         column = row.column(align=True)
         if (preview := _previews["proofs"].get(f"{uid} {strength}")) is not None:
             column.template_icon(preview.icon_id, scale=LINES)
-        column.operator("wan_animate.use_relight", text=f"Use {strength:g}").relight = strength
+        column.operator("wan_animate.use_relight", text=translated(f"Use {strength:g}")).relight = strength
 
 
 def _ticket(uid: str) -> str:

@@ -11,6 +11,7 @@ from typing import ClassVar
 import bpy
 
 from . import identity
+from .language import translated
 
 LETTER_PIXELS = 7
 """Width of a letter at interface scale 1, roughly: Blender does not wrap text."""
@@ -37,10 +38,11 @@ class BelowStrip(InSidebar):
 
 
 def sentence(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str) -> None:
-    """A sentence in as many lines as the sidebar's width makes of it."""
+    """A sentence in the language of the interface, in as many lines as the sidebar's width makes of it."""
+    text = translated(text)
     scale = context.preferences.system.ui_scale
     letters = max(int(context.region.width / (LETTER_PIXELS * scale)) - 6, 16)
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(textwrap.wrap(text[:1].upper() + text[1:], letters)):
-        column.label(text=line, icon="BLANK1" if number else icon)
+        column.label(text=line, translate=False, icon="BLANK1" if number else icon)

@@ -10,6 +10,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from . import comp, identity, listing, nuke, stack, timeline
+from .language import grey, refuse, tell, translated
 from .listing import WanAnimateTakeList, WanAnimateTakeRow
 from .sidebar import InSidebar
 from .stack import Entry
@@ -34,8 +35,7 @@ class _OnStack:
     def poll(cls, context: bpy.types.Context) -> bool:
         scene, strip = identity.active(context)
         if scene.sequence_editor is None or (strip and not (strip.wan_animate.uid or strip.wan_animate.take)):
-            cls.poll_message_set("Click a strip that has takes, or stand on one")
-            return False
+            return grey(cls, "Click a strip that has takes, or stand on one")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -44,10 +44,9 @@ class _OnStack:
             found = listing.source_of(scene, strip)
             if found is None:
                 raise BadInput("no strip with takes is active or at the playhead; click one")
-            self.report({"INFO"}, self.change(scene, found[0], stack.of(scene, *found)))
+            tell(self, self.change(scene, found[0], stack.of(scene, *found)))
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
+            return refuse(self, problem)
         listing.show(scene, identity.active(context)[1])  # the active one may be gone
         return {"FINISHED"}
 
@@ -85,7 +84,7 @@ class WAN_ANIMATE_OT_compare_takes(_OnStack, bpy.types.Operator):
     @classmethod
     def description(cls, _: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         other = "the plate" if properties.against == "PLATE" else "the one shown before, or the next older one"
-        return f"Change between the take that is shown and {other}, there and back"
+        return translated(f"Change between the take that is shown and {other}, there and back")
 
     def change(self, scene: bpy.types.Scene, source: Strip, entries: list[Entry]) -> str:
         now = stack.compare(source, entries, plate=self.against == "PLATE")
@@ -129,8 +128,7 @@ class WAN_ANIMATE_OT_build_comp(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         row = context.window_manager.wan_animate_takes.row
         if row is None or not row.folder:
-            cls.poll_message_set("Choose a take whose files are there")
-            return False
+            return grey(cls, "Choose a take whose files are there")
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -139,10 +137,8 @@ class WAN_ANIMATE_OT_build_comp(bpy.types.Operator):
             made = comp.build(timeline.sequencer_scene(context), folder)
             where = f" and {nuke.write(folder)}" if self.nuke else ""
         except Problem as problem:
-            self.report({"ERROR"}, str(problem))
-            return {"CANCELLED"}
-        self.report({"INFO"}, f"The scene {made.name!r}{where} put the take together")
-        return {"FINISHED"}
+            return refuse(self, problem)
+        return tell(self, f"The scene {made.name!r}{where} put the take together")
 
 
 # --- the panel ------------------------------------------------------------------------------------
@@ -160,8 +156,8 @@ class WAN_ANIMATE_UL_takes(bpy.types.UIList):
             row.operator("wan_animate.solo_take", text="", icon=seen, emboss=False).take = item.take
         elif item.folder:
             row.operator("wan_animate.import_take", text="", icon="IMPORT", emboss=False).directory = item.folder
-        row.label(text=item.name)
-        row.label(text=item.note or item.state, icon="ERROR" if item.told else "NONE")
+        row.label(text=item.name, translate=False)
+        row.label(text=item.note or item.state, translate=not item.note, icon="ERROR" if item.told else "NONE")
         if strip:
             pinned = "PINNED" if strip.wan_animate.pinned else "UNPINNED"
             row.operator("wan_animate.pin_take", text="", icon=pinned, emboss=False).take = item.take
@@ -197,7 +193,7 @@ def _draw_chosen(layout: bpy.types.UILayout, chosen: WanAnimateTakeRow) -> None:
     if chosen.folder:
         layout.prop(chosen, "note")
     if chosen.told:
-        layout.label(text=chosen.told, icon="ERROR")
+        layout.label(text=translated(chosen.told), icon="ERROR")
     row = layout.row(align=True)
     row.operator("wan_animate.build_comp", icon="NODETREE").nuke = False
     row.operator("wan_animate.build_comp", text="And Nuke Script").nuke = True
