@@ -15,12 +15,15 @@ from wan_animate_blender.wire import (
     TAKES,
     Mode,
     Precision,
+    Retake,
     Settings,
+    Unavailable,
 )
 
 from .delivery import Delivery
 from .forecast import choose, forecast, memory_of
-from .installed import adapt, load_model, sizes_of
+from .installed import adapt, sizes_of
+from .loaded import MODEL, tightening
 from .pipeline import Conditioned, Decoded, Event, Model, Stepped, generate
 from .placement import Residence
 from .progress import Pace, Progress, Stopwatch
@@ -45,14 +48,34 @@ def render(
     segments: Path | None = None,
     device: str = "cpu",
     check: Callable[[], None],
+    retake: Retake | None = None,
+    base: Path | None = None,
 ) -> Generator[Progress, None, Path]:
     """Render the shot in `folder`; yields how far it is and returns the take folder.
+
+    With `retake` only its frames are made anew, the others are copied from the take folder `base`, by default the
+    newest complete one below `takes`. With `base` alone the shot is an extension of that take, whose frames are copied.
 
     `takes` is where versions are made, by default `takes/` beside the export; `segments` is where finished segments are
     kept and looked for, by default beside `takes`. `check` is called often and stops the render by raising; the take is
     then left partial, and the next render of the same export continues it. Raises what `shot.load`, `load_model` and
-    `generate` raise, and `BadInput` when a folder cannot be written.
+    `generate` raise, and `BadInput` when a folder cannot be written. When the device's memory runs out, it begins again
+    with a tighter memory plan, and says so.
     """
+    return (yield from tightening(lambda roomiest: _attempt(folder, takes, segments, device, check, roomiest)))
+
+
+def _attempt(
+    folder: Path,
+    takes: Path | None,
+    segments: Path | None,
+    device: str,
+    check: Callable[[], None],
+    roomiest: Residence,
+) -> Generator[Progress, None, Path]:
+    """One render; weights lie no roomier than `roomiest`."""
+    if retake or base:
+        raise Unavailable("this version renders whole shots only; render without a re-take")
     watch = Stopwatch()
     yield Progress(stage="checking the shot")
     shot = load(folder)
@@ -63,43 +86,30 @@ def render(
     yield Progress(stage="loading the model")
     settings = shot.shot.settings
     signals = ShotSignals(shot, settings.area or sizes_of(settings.model).area)
-    residence = _residence(signals, settings, find_device(device))
-    loaded = _MODEL.get(settings.model, device, settings.precision, residence)
+    residence = _residence(signals, settings, find_device(device), roomiest)
+    loaded = MODEL.get(settings.model, device, settings.precision, residence)
     model = adapt(loaded, shot.shot.mode, settings)
     watch.lap("loading")
     check()
     width, height = _delivered_size(shot, signals)
     take = TakeFolder.claim(takes, shot.shot, width, height)
     work = _Work(shot=shot, signals=signals, model=model, take=take, watch=watch, check=check, pace=Pace())
-    yield from work.deliver_all(generate(model, signals, settings, store, check))
+    try:
+        yield from work.deliver_all(generate(model, signals, settings, store, check))
+    finally:
+        take.leave()
     return take.folder
 
 
-def _residence(signals: ShotSignals, settings: Settings, device: torch.device) -> Residence:
+def _residence(
+    signals: ShotSignals, settings: Settings, device: torch.device, roomiest: Residence
+) -> Residence:
     """Where weights will lie. Raises `TryElsewhere` before anything is loaded when the shot does not fit."""
     if (memory := memory_of(device)) is None:
-        return Residence.RESIDENT
+        return roomiest
     sizes = sizes_of(settings.model)
-    return choose(forecast(sizes, settings, signals.frames, signals.width, signals.height), memory)
-
-
-class _LastModel:
-    """The model of the last render of this process, which the next one most often wants again."""
-
-    def __init__(self) -> None:
-        self._key: tuple[object, ...] = ()
-        self._model: Model | None = None
-
-    def get(self, name: str, device: str, precision: Precision, residence: Residence) -> Model:
-        key = name, device, precision, residence
-        if self._model is None or self._key != key:
-            self._model = None  # first: two do not fit
-            self._model = load_model(name, device=device, precision=precision, residence=residence)
-            self._key = key
-        return self._model
-
-
-_MODEL = _LastModel()
+    chosen = choose(forecast(sizes, settings, signals.frames, signals.width, signals.height), memory)
+    return max(chosen, roomiest, key=list(Residence).index)
 
 
 def _delivered_size(shot: LoadedShot, signals: ShotSignals) -> tuple[int, int]:

@@ -33,7 +33,7 @@ from .folders import (
 from .job import WIRE_HEADER, ErrorReply, Job, JobState
 from .lens import COEFFICIENTS, Lens, LensKind, MapUse
 from .messages import WIRE_VERSION, Message, plain, shown
-from .retake import Retake
+from .retake import Blend, Retake
 from .settings import LoraUse, Plan, Precision, Settings, Solver
 from .roi import Roi
 from .seam import Grade, SeamRecord
@@ -70,6 +70,7 @@ __all__ = [
     "WIRE_HEADER",
     "WIRE_VERSION",
     "BadInput",
+    "Blend",
     "Box",
     "Colour",
     "Encoding",

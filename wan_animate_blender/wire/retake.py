@@ -1,10 +1,31 @@
-"""Which frames of a finished take are made anew. Knows no folder and no job."""
+"""Which frames of a finished take are made anew, and how they join the others. Knows no folder and no job."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from .messages import Message, expect
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend(Message):
+    """How a segment that was rendered again lies over what was there before it."""
+
+    first: int
+    last: int
+    """Shot numbers of the frames in which it is seen, inclusive."""
+    enter: int
+    leave: int
+    """Frames at the beginning and at the end of them in which it is seen in part."""
+
+    def weight(self, number: int) -> float:
+        """How much of it frame `number` shows: 0 is nothing, 1 is nothing else; even and smooth in between."""
+        if not self.first <= number <= self.last:
+            return 0.0
+        rising = (number - self.first + 1) / (self.enter + 1)
+        falling = (self.last - number + 1) / (self.leave + 1)
+        t = min(rising, falling, 1.0)
+        return t * t * (3.0 - 2.0 * t)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from .folders import FileEntry, check_name, check_path, is_frame_of
 from .messages import WIRE_VERSION, Message, expect_schema
+from .retake import Blend, Retake
 from .settings import Settings
 from .shot import Mode
 from .seam import Grade, SeamRecord
@@ -23,7 +24,10 @@ class TakeState(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentRecord(Message):
-    """One segment of a take: which frames it delivered, and what they depend on."""
+    """One segment of a take: which frames it delivered, and what they depend on.
+
+    Of several records with one `index` the later lies over the earlier, seen as much as its `blend` says.
+    """
 
     index: int
     first: int
@@ -32,6 +36,12 @@ class SegmentRecord(Message):
     seed: int
     key: str
     """SHA-256 of everything it depends on; also the name of its folder in the segment store."""
+    rendered: tuple[int, ...] = ()
+    """Shot numbers of all frames that it was rendered with, in order; past the shot's end they run back and forth."""
+    round: int = 0
+    """0 of the shot's first render; every re-take and every extension is one more."""
+    blend: Blend | None = None
+    """None: nothing lies beneath it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,10 @@ class Take(Message):
     version: int
     export: str
     """`Shot.hash` of what it was rendered from."""
+    base: str = ""
+    """The take that its other frames were copied from, as "v003"; "" when all of them were rendered for it."""
+    retake: Retake | None = None
+    """What of `base` was made anew; None of an extension, which has all frames of `base` and more."""
     state: TakeState
     mode: Mode
     first: int
@@ -58,6 +72,8 @@ class Take(Message):
     layers: tuple[str, ...]
     """Folders with one picture for each frame: "character", "matte", "comp", "generated"."""
     files: dict[str, FileEntry]
+    origins: tuple[str, ...] = ()
+    """For each frame a SHA-256 of all that was exported for it, by which an extension knows it again."""
     settings: Settings
     segments: tuple[SegmentRecord, ...] = ()
     models: dict[str, str] = field(default_factory=dict)
