@@ -62,6 +62,8 @@ def render(
     `generate` raise, and `BadInput` when a folder cannot be written. When the device's memory runs out, it begins again
     with a tighter memory plan, and says so.
     """
+    if retake or base:
+        raise Unavailable("this version renders whole shots only; render without a re-take")
     return (yield from tightening(lambda roomiest: _attempt(folder, takes, segments, device, check, roomiest)))
 
 
@@ -74,8 +76,6 @@ def _attempt(
     roomiest: Residence,
 ) -> Generator[Progress, None, Path]:
     """One render; weights lie no roomier than `roomiest`."""
-    if retake or base:
-        raise Unavailable("this version renders whole shots only; render without a re-take")
     watch = Stopwatch()
     yield Progress(stage="checking the shot")
     shot = load(folder)
