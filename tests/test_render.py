@@ -278,8 +278,11 @@ def test_each_frame_over_a_linear_plate_says_what_it_is(lit: Rendered) -> None:
             said = OpenEXR.File(str(folder / f"comp/{n}.exr"), header_only=True).header()
             assert (said["framesPerSecond"], said["imageCounter"]) == (take.fps, n)
             assert (said["colorInteropID"], said["wanAnimate.colorSpace"]) == ("lin_ap1_scene", "ACEScg")
-            assert (said["wanAnimate.shot"], said["wanAnimate.take"]) == ("SH010", folder.name)
+            assert (said["wanAnimate.shot"], said["wanAnimate.recipe"]) == ("SH010", take.recipe)
             assert said["wanAnimate.seed"] == str(record.seed)
+            assert said["wanAnimate.models"].splitlines() == [
+                f"{sha256}  {name}" for name, sha256 in take.models.items()
+            ]
             assert said["software"] == f"wan-animate {take.versions['wan-animate']}"
     said = OpenEXR.File(str(folder / "matte/1001.exr"), header_only=True).header()
     assert (said["colorInteropID"], said["wanAnimate.layer"]) == ("data", "matte")

@@ -14,30 +14,39 @@ import numpy.typing as npt
 from .video import Picture
 
 
-def character(generated: npt.NDArray[np.floating[Any]], alpha: Picture) -> Picture:
-    """The character alone: uint8 [H, W, 4] RGBA, straight, from `generated` [H, W, 3] 0..1 and `alpha` uint8 [H, W].
+def character(generated: npt.NDArray[np.floating[Any]], alpha: Picture, depth: type = np.uint8) -> Picture:
+    """The character alone: RGBA [H, W, 4], straight, from `generated` [H, W, 3] 0..1 and `alpha` uint8 [H, W].
 
-    Black where nothing of it shows, so that a take does not carry pixels that nobody may use.
+    Its `depth` is uint8 or uint16. Black where nothing of it shows, so that a take does not carry pixels that nobody
+    may use.
     """
     shown = alpha > 0
-    layer = np.zeros((*alpha.shape, 4), np.uint8)
-    layer[shown, :3] = np.rint(np.clip(generated[shown].astype(np.float32), 0, 1) * 255)
-    layer[..., 3] = alpha
+    layer = np.zeros((*alpha.shape, 4), depth)
+    layer[shown, :3] = samples(generated[shown], depth)
+    layer[..., 3] = alpha.astype(depth) * depth(np.iinfo(depth).max // 255)
     return layer
 
 
+def samples(generated: npt.NDArray[np.floating[Any]], depth: type) -> Picture:
+    """Numbers 0..1 as whole ones of `depth`, uint8 or uint16, to the nearest; what lies outside is clipped."""
+    most = np.iinfo(depth).max
+    return np.asarray(np.rint(np.clip(generated.astype(np.float32), 0, 1) * most), depth)
+
+
 def comp(plate: Picture, character: Picture) -> Picture:
-    """`character` (straight RGBA, uint8 [H, W, 4]) over `plate` (RGB, uint8 or uint16), in the plate's own depth.
+    """`character` (straight RGBA [H, W, 4]) over `plate` (RGB), each uint8 or uint16, in the plate's own depth.
 
     plate·(1 − a) + character·a to the nearest sample, which is what Blender's Alpha Over gives. Where a is 0 the
-    plate's samples come back bit for bit; where it is 255 the character's.
+    plate's samples come back bit for bit; where it is 1 the character's.
     """
-    depth = np.iinfo(plate.dtype).max // 255
-    shown = character[..., 3] > 0
-    alpha = character[shown, 3:].astype(np.uint32)
-    mixed = plate[shown] * (255 - alpha) + character[shown, :3] * (alpha * depth)
+    most, top = (int(np.iinfo(picture.dtype).max) for picture in (plate, character))
+    finer, shown = max(most, top), character[..., 3] > 0
+    below, above = (picture[shown].astype(np.uint32 if top == 255 else np.uint64) for picture in (plate, character))
+    alpha = above[:, 3:]
+    mixed = below * ((top - alpha) * (finer // most)) + above[:, :3] * (alpha * (finer // top))
+    unit = top * finer // most
     result = plate.copy()
-    result[shown] = (mixed + 127) // 255
+    result[shown] = (mixed + unit // 2) // unit
     return result
 
 

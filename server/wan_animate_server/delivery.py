@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from wan_animate_blender.wire import SegmentRecord
+from wan_animate_blender.wire import SeamRecord, SegmentRecord
 
 from .colour import Clipped
+from .guard import Anchored, Guard
 from .layering import Layering, Written
 from .pipeline import Decoded
 from .signals import ShotSignals
@@ -27,6 +28,7 @@ class _Segment:
     """A segment on its way into the take."""
 
     record: SegmentRecord
+    seam: SeamRecord | None
     frames: list[Future[Written]]
 
 
@@ -40,6 +42,7 @@ class Delivery:
         self._pool, self._check = pool, check
         self._segment: _Segment | None = None
         self._layering = Layering(signals, take)
+        self._guard = Guard(signals, signals.shot.shot.settings.finish.seams, pool, frozen=take.take.segments)
         self._notes, self._clipped = take.take.notes, Clipped()
 
     @classmethod
@@ -66,15 +69,18 @@ class Delivery:
     def start(self, made: Decoded) -> None:
         """Begin to write a segment, after the one before it."""
         self.finish()
-        first = self._shot.shot.numbers[made.first]
+        numbers = self._shot.shot.numbers[made.first : made.first + len(made.frames)]
+        anchored = self._guard.anchor(made, numbers)
         record = SegmentRecord(
-            index=made.segment, first=first, last=first + len(made.frames) - 1, seed=made.seed, key=made.key
-        )
-        frames = [
-            self._pool.submit(self._layering.write, i, frame, made.seed)
-            for i, frame in enumerate(made.frames, start=made.first)
-        ]
-        self._segment = _Segment(record, frames)
+            index=made.segment, first=numbers[0], last=numbers[-1], seed=made.seed, key=made.key,
+            grades=anchored.grades,
+        )  # fmt: skip
+        frames = [self._pool.submit(self._write, made, anchored, place) for place in range(len(made.frames))]
+        self._segment = _Segment(record, anchored.seam, frames)
+
+    def _write(self, made: Decoded, anchored: Anchored, place: int) -> Written:
+        frame = anchored.deliver(place, made.frames[place])
+        return self._layering.write(made.first + place, frame, made.seed)
 
     def settle(self) -> None:
         """List the segment in writing when all of it is there. Does not wait; raises what the writing raised."""
@@ -91,7 +97,9 @@ class Delivery:
             written = frame.result()
             self._movie.add(written.shown)
             self._clipped += written.clipped
-        names = [self._layering.name(number) for number in range(segment.record.first, segment.record.last + 1)]
-        files = [f"{layer}/{name}" for layer in self._take.take.layers for name in names]
+        numbers = range(segment.record.first, segment.record.last + 1)
+        files = [self._layering.path(layer, number) for layer in self._take.take.layers for number in numbers]
         notes = (*self._notes, *self._clipped.notes())
-        self._take.note(files, segments=(*self._take.take.segments, segment.record), notes=notes)
+        take = self._take.take
+        seams = (*take.seams, segment.seam) if segment.seam else take.seams
+        self._take.note(files, segments=(*take.segments, segment.record), seams=seams, notes=notes)

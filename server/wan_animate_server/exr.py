@@ -12,16 +12,20 @@ import numpy as np
 import numpy.typing as npt
 import OpenEXR
 
-from wan_animate_blender.wire import BadInput
+from wan_animate_blender.wire import BadInput, Format, Timecode, WireError
 
 Light = npt.NDArray[Any]
 """float16 or float32, scene-linear, without bounds: [H, W, 3] RGB, [H, W, 4] premultiplied RGBA, or [H, W] grey."""
 
-Words = Mapping[str, str | int | Fraction]
+Word = str | int | Fraction | Timecode
+
+Words = Mapping[str, Word]
 """Attributes of a file's header; those that OpenEXR names have its meaning."""
 
 _CHANNELS = {2: "Y", 3: "RGB", 4: "RGBA"}
 """Of an array with this many dimensions, or this many channels in the third."""
+
+_COMPRESSIONS = {Format.EXR_ZIP: OpenEXR.ZIP_COMPRESSION, Format.EXR_PIZ: OpenEXR.PIZ_COMPRESSION}
 
 
 def read(path: Path) -> Light:
@@ -64,10 +68,32 @@ def size(path: Path) -> tuple[int, int]:
     return window.max.x + 1, window.max.y + 1
 
 
-def encoded(picture: Light, words: Words) -> bytes:
-    """`picture` as a file of one layer, bit for bit, compressed without loss (ZIP)."""
+def encoded(picture: Light, words: Words, compression: Format = Format.EXR_ZIP) -> bytes:
+    """`picture` as a file of one layer, bit for bit, compressed without loss."""
     name = _CHANNELS[picture.ndim if picture.ndim == 2 else picture.shape[2]]
-    header = {"type": OpenEXR.scanlineimage, "compression": OpenEXR.ZIP_COMPRESSION, **words}
+    said = {key: _time_code(word) if isinstance(word, Timecode) else word for key, word in words.items()}
+    header = {"type": OpenEXR.scanlineimage, "compression": _COMPRESSIONS[compression], **said}
     file = io.BytesIO()
     OpenEXR.File(header, {name: np.ascontiguousarray(picture)}).write(file)
     return file.getvalue()
+
+
+def _time_code(timecode: Timecode) -> OpenEXR.TimeCode:
+    """The attribute's digits reach to 39 frames: above 30 a second SMPTE ST 12-1 counts pairs and marks the second."""
+    hours, minutes, seconds, frame = timecode.fields
+    paired = timecode.fps > 30
+    number, second = divmod(frame, 2) if paired else (frame, 0)
+    return OpenEXR.TimeCode(hours, minutes, seconds, number, int(timecode.drops), 0, second, *[0] * 11)
+
+
+def timecode(path: Path, fps: Fraction) -> Timecode | None:
+    """What the header of a picture says of its place in the footage; None where it says nothing, or not at `fps`."""
+    said = OpenEXR.File(str(path), header_only=True).header().get("timeCode")
+    if said is None:
+        return None
+    frame = 2 * said.frame + said.fieldPhase if fps > 30 else said.frame
+    mark = ";" if said.dropFrame else ":"
+    try:
+        return Timecode.read(f"{said.hours:02d}:{said.minutes:02d}:{said.seconds:02d}{mark}{frame:02d}", fps)
+    except WireError:  # counted at another rate than the edit's
+        return None

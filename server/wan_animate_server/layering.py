@@ -1,4 +1,4 @@
-"""One generated frame → the files of a take: which layers it has, in which depth, and what their headers say.
+"""One generated frame → the files of a take: which layers it has, in which depth, and what is said in them.
 
 Knows no segments and no model.
 """
@@ -6,21 +6,25 @@ Knows no segments and no model.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wan_animate_blender.wire import TAKE_PREFIX, Mode, frame_name, version_name
+from wan_animate_blender.wire import Encoding, Extra, Format, Mode, frame_name
 
 from . import composite, exr
-from .colour import Clipped
-from .signals import ShotSignals
-from .take import LAYERS, TakeFolder
+from .colour import Clipped, Floats
+from .signals import ShotSignals, pose
+from .take import TakeFolder
 from .version import version
 from .video import Picture, write_picture
 
 DATA = "data"
 """The Color Interop Forum's name for numbers that are no colours."""
+
+_SHOWN = (Extra.POSE, Extra.FACE)
+"""What the model was shown: pictures for a person, whatever the plate's numbers are."""
 
 
 @dataclass(frozen=True)
@@ -39,44 +43,84 @@ class Layering:
     def __init__(self, signals: ShotSignals, take: TakeFolder) -> None:
         self._signals, self._shot, self._take = signals, signals.shot, take
         self._space = self._shot.space if self._shot.shot.mode is Mode.REPLACE else None
+        chosen = self._shot.shot.settings.finish.format
+        self._depth = np.uint16 if chosen is Format.PNG16 else np.uint8
+        self._compression = Format.EXR_PIZ if chosen is Format.EXR_PIZ else Format.EXR_ZIP
 
-    def name(self, number: int) -> str:
-        return frame_name(number, "exr" if self._space else "png")
+    def path(self, layer: str, number: int) -> str:
+        """Of the file of shot number `number` in the take's folder."""
+        return f"{layer}/{frame_name(number, 'exr' if self._is_light(layer) else 'png')}"
 
-    def write(self, i: int, frame: NDArray[np.float16], seed: int) -> Written:
+    def write(self, i: int, frame: NDArray[np.floating[Any]], seed: int) -> Written:
         """Write the files of frame `i`, counted from 0."""
         layers, clipped = self._layers(i, frame)
-        number = self._shot.shot.numbers[i]
-        for layer, picture in layers.items():
-            words = self._words(layer, number, seed)
-            write_picture(self._take.folder / layer / self.name(number), picture, words=words)
-        return Written(self._shot.seen(layers[LAYERS[self._shot.shot.mode][-1]]), clipped)
+        for layer in self._take.take.layers:
+            path, words = self.path(layer, self._shot.shot.numbers[i]), self._words(layer, i, seed)
+            write_picture(self._take.folder / path, layers[layer], words=words, compression=self._compression)
+        return Written(self._shot.seen(layers[self._take.take.layers[-1]]), clipped)
 
-    def _layers(self, i: int, frame: NDArray[np.float16]) -> tuple[dict[str, Picture], Clipped]:
+    def _is_light(self, layer: str) -> bool:
+        return self._space is not None and layer not in _SHOWN
+
+    def _layers(self, i: int, frame: NDArray[np.floating[Any]]) -> tuple[dict[str, Picture], Clipped]:
         """The pictures of frame `i` by layer, at the delivered size, and what the model was not shown as it is."""
         made = self._signals.windows[i].back(frame)
+        extras = {layer: self._extra(layer, i, made) for layer in self._take.take.layers if layer in set(Extra)}
         if self._shot.shot.mode is Mode.ANIMATE:
-            return {"generated": np.rint(made * 255).astype(np.uint8)}, Clipped()
+            return extras, Clipped()
+        layers, clipped = self._composited(i, made)
+        return extras | layers, clipped
+
+    def _composited(self, i: int, made: Floats) -> tuple[dict[str, Picture], Clipped]:
+        """Character, matte and comp of frame `i`."""
         plate, alpha = self._shot.stored_plate(i), self._signals.alpha(i)
         if self._space is None:
-            character = composite.character(made, alpha)
-            return {"character": character, "matte": alpha, "comp": composite.comp(plate, character)}, Clipped()
-        character = composite.premultiplied(self._space.light(made), alpha)
-        layers = {"character": character, "matte": character[..., 3], "comp": composite.over(plate, character)}
-        return layers, self._space.clipped(plate[self._signals.region(i) > 0])
+            character = composite.character(made, alpha, self._depth)
+            comp, clipped = composite.comp(plate, character), Clipped()
+        else:
+            character = composite.premultiplied(self._space.light(made), alpha)
+            comp = composite.over(plate, character)
+            clipped = self._space.clipped(plate[self._signals.region(i) > 0])
+        return {"character": character, "matte": character[..., 3], "comp": comp}, clipped
 
-    def _words(self, layer: str, number: int, seed: int) -> exr.Words:
-        """What the header of an EXR file says; attributes that OpenEXR knows have its names."""
+    def _extra(self, layer: str, i: int, made: Floats) -> Picture:
+        """What is delivered as the model was shown it, and all that it made."""
+        if layer == Extra.FACE:
+            return self._signals.face(i)
+        if layer == Extra.POSE:
+            return self._pose(i)
         if self._space is None:
-            return {}
-        return {
-            "framesPerSecond": self._take.take.fps,
-            "imageCounter": number,
-            "colorInteropID": DATA if layer == "matte" else self._space.interop,
+            return composite.samples(made, self._depth)
+        return np.asarray(self._space.light(made), np.float16)
+
+    def _pose(self, i: int) -> Picture:
+        """The skeleton at the delivered size: drawn for the plate, for that is where compositors lay it."""
+        if self._shot.shot.mode is Mode.ANIMATE:
+            return self._signals.pose(i)
+        raster = self._shot.shot.raster
+        return pose.draw(self._shot.keypoints[i], raster.width, raster.height)
+
+    def _words(self, layer: str, i: int, seed: int) -> exr.Words:
+        """What a file says of itself; what OpenEXR has attributes for goes by their names."""
+        take, timecode = self._take.take, self._shot.timecode(i)
+        said: dict[str, exr.Word] = {
+            "framesPerSecond": take.fps,
+            "imageCounter": self._shot.shot.numbers[i],
             "software": f"wan-animate {version()}",
-            "wanAnimate.colorSpace": DATA if layer == "matte" else self._space.name,
-            "wanAnimate.shot": self._take.take.shot,
-            "wanAnimate.take": version_name(TAKE_PREFIX, self._take.take.version),
+            "wanAnimate.colorSpace": self._colour_space(layer),
+            "wanAnimate.shot": take.shot,
             "wanAnimate.layer": layer,
             "wanAnimate.seed": str(seed),  # does not fit the 32 bits of OpenEXR's whole numbers
+            "wanAnimate.recipe": take.recipe,
+            "wanAnimate.models": "\n".join(f"{sha256}  {name}" for name, sha256 in sorted(take.models.items())),
         }
+        if timecode:
+            said["timeCode"] = timecode
+        if self._space and self._is_light(layer):
+            said["colorInteropID"] = DATA if layer == "matte" else self._space.interop
+        return said
+
+    def _colour_space(self, layer: str) -> str:
+        if layer == "matte":
+            return DATA
+        return self._space.name if self._space and self._is_light(layer) else Encoding.DISPLAY

@@ -21,6 +21,7 @@ from wan_animate_blender.wire import (
     FileEntry,
     Mode,
     Shot,
+    Timecode,
     sha256_file,
 )
 
@@ -63,6 +64,11 @@ class LoadedShot:
     def stored_plate(self, i: int) -> Picture:
         """The plate with the bits that the file has: uint8 or uint16, scene-linear float16 or float32."""
         return self._checked("plate", i, read_picture(self._path("plate", i)))
+
+    def timecode(self, i: int) -> Timecode | None:
+        """What the footage counts at frame `i`; the plate's own header knows it better than the export."""
+        own = exr.timecode(self._path("plate", i), self.shot.fps) if self.space and self.sequences["plate"] else None
+        return own or self.shot.timecode_of(i)
 
     def matte(self, i: int) -> Pixels:
         """Grey [H, W] in the raster's size, 8 bit, white = the person to remove. Raises `BadInput`."""

@@ -23,7 +23,7 @@ from wan_animate_blender.wire import (
     write_atomically,
 )
 
-from .ownership import disown, take_over, writing
+from .ownership import disown, release, take_over, writing
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,13 @@ PREVIEW_FILE = ".preview.png"
 """The newest look at what the model is making; hidden, because it is no part of the take."""
 
 LAYERS = {Mode.REPLACE: ("character", "matte", "comp"), Mode.ANIMATE: ("generated",)}
-"""The pictures of a take; the last one is what its preview shows."""
+"""The pictures that every take has; the last one is what its preview shows."""
+
+
+def layers_of(shot: Shot) -> tuple[str, ...]:
+    """The pictures of a take of `shot`: what was asked for, then what every take has."""
+    own = LAYERS[shot.mode]
+    return (*(extra.value for extra in shot.settings.finish.layers if extra not in own), *own)
 
 
 class TakeFolder:
@@ -52,7 +58,7 @@ class TakeFolder:
             shot=shot.name, strip=shot.strip, version=int(folder.name.removeprefix(TAKE_PREFIX)), export=shot.hash,
             state=TakeState.PARTIAL, mode=shot.mode, first=shot.numbers[0], last=shot.numbers[-1],
             cut_in=shot.cut_in, cut_out=shot.cut_out, fps=shot.fps, width=width, height=height,
-            layers=LAYERS[shot.mode], files={}, settings=shot.settings,
+            layers=layers_of(shot), files={}, settings=shot.settings,
         )  # fmt: skip
         made = cls(folder, take)
         with writing(folder):
@@ -73,6 +79,11 @@ class TakeFolder:
         (self.folder / PREVIEW_FILE).unlink(missing_ok=True)
         self.note(files, state=TakeState.COMPLETE, **changes)
         disown(self.folder)
+
+    def leave(self) -> None:
+        """Called when its making ends, however it does: what is not whole is left to whoever goes on with it."""
+        if self.take.state is TakeState.PARTIAL:
+            release(self.folder)
 
 
 def read_take(folder: Path) -> Take | None:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
 
-from wan_animate_blender.wire import BadInput, write_atomically
+from wan_animate_blender.wire import BadInput, Format, write_atomically
 
-from . import exr
+from . import exr, png
 
 Picture = npt.NDArray[Any]
 """[H, W, 3] RGB, [H, W, 4] RGBA or [H, W] grey. uint8 or uint16: display-encoded, the whole range of its type, straight
@@ -69,23 +69,19 @@ def to_8bit(picture: Picture) -> Picture:
     return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def write_picture(path: Path, picture: Picture, words: exr.Words = MappingProxyType({})) -> None:
+def write_picture(
+    path: Path, picture: Picture, words: exr.Words = MappingProxyType({}), compression: Format = Format.EXR_ZIP
+) -> None:  # fmt: skip
     """Write a `Picture` as PNG or EXR, as its samples are, losslessly and under its final name only when complete.
 
-    An EXR file's header says `words` of it. Raises `BadInput` when the folder cannot be written.
+    The file says `words` of it. Raises `BadInput` when the folder cannot be written.
     """
-    data = exr.encoded(picture, words) if picture.dtype.kind == "f" else _png(picture)
+    light = picture.dtype.kind == "f"
+    data = exr.encoded(picture, words, compression) if light else png.encoded(picture, words)
     try:
         write_atomically(path, data)
     except OSError as error:
         raise _unwritable(path, error) from error
-
-
-def _png(picture: Picture) -> bytes:
-    codes = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
-    stored = picture if picture.ndim == 2 else cv2.cvtColor(picture, codes[picture.shape[2]])
-    _, data = cv2.imencode(".png", stored)
-    return data.tobytes()
 
 
 class Preview:

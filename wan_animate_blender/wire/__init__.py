@@ -6,7 +6,7 @@ it. Knows neither bpy nor HTTP.
 
 from .boxes import Box, Faces, face_box
 from .errors import BadInput, ExitCode, Interrupted, Problem, TryElsewhere, Unavailable, WireError
-from .finish import Finish
+from .finish import Extra, Finish, Format
 from .folders import (
     EXPORT_PREFIX,
     OWNER_FILE,
@@ -32,11 +32,12 @@ from .folders import (
 )
 from .job import WIRE_HEADER, ErrorReply, Job, JobState
 from .lens import COEFFICIENTS, Lens, LensKind, MapUse
+from .machine import Device, KnownModel, Queue
 from .messages import WIRE_VERSION, Message, plain, shown
 from .retake import Blend, Retake
-from .settings import LoraUse, Plan, Precision, Settings, Solver
 from .roi import Roi
 from .seam import Grade, SeamRecord
+from .settings import LoraUse, Plan, Precision, Settings, Solver
 from .shot import (
     FACE_KEYPOINTS,
     FACE_SIZE,
@@ -50,8 +51,10 @@ from .shot import (
     Raster,
     RasterKind,
     Shot,
+    check_format,
 )
 from .take import SegmentRecord, Take, TakeState
+from .timecode import Timecode
 
 __all__ = [
     "COEFFICIENTS",
@@ -73,17 +76,22 @@ __all__ = [
     "Blend",
     "Box",
     "Colour",
+    "Device",
     "Encoding",
     "ErrorReply",
     "ExitCode",
+    "Extra",
     "FaceSource",
     "Faces",
     "FileEntry",
     "Finish",
+    "Format",
     "FrameRow",
+    "Grade",
     "Interrupted",
     "Job",
     "JobState",
+    "KnownModel",
     "Lens",
     "LensKind",
     "LoraUse",
@@ -93,20 +101,23 @@ __all__ = [
     "Plan",
     "Precision",
     "Problem",
+    "Queue",
     "Raster",
     "RasterKind",
     "Retake",
+    "Roi",
+    "SeamRecord",
     "SegmentRecord",
     "Settings",
     "Shot",
     "Solver",
     "Take",
     "TakeState",
+    "Timecode",
     "TryElsewhere",
     "Unavailable",
     "WireError",
-    "Roi",
-    "SeamRecord",
+    "check_format",
     "check_name",
     "check_path",
     "claim_version",

@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from .messages import Message, expect
+
+
+class Format(enum.StrEnum):
+    """The files of a take's layers. `comp` has the plate's own depth in all of them."""
+
+    PLATE = "plate"
+    """As the plate is: PNG with a character of 8 bits, or EXR compressed by ZIP."""
+    PNG8 = "png8"
+    PNG16 = "png16"
+    """A character of 16 bits, so that a grade of it does not show the steps of 8."""
+    EXR_ZIP = "exr-zip"
+    EXR_PIZ = "exr-piz"
+    """Another compression without loss, smaller for pictures with grain."""
+
+    def fits(self, *, light: bool) -> bool:
+        """Whether layers over a plate can be such files: EXR for scene-linear light, PNG for all else."""
+        return self is Format.PLATE or light == (self in (Format.EXR_ZIP, Format.EXR_PIZ))
+
+
+class Extra(enum.StrEnum):
+    """Layers of a take that are there only when asked for."""
+
+    POSE = "pose"
+    """The drawn skeleton at the size of the plate, PNG."""
+    FACE = "face"
+    """The picture of the face that the model saw, PNG of 512×512 pixels."""
+    GENERATED = "generated"
+    """The whole frame that the model made, at the size and in the numbers of the plate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +43,14 @@ class Finish(Message):
     feather: float | None = None
     """Plate pixels over which the composite's alpha falls to 0 at the region's edge; None is a fortieth of the plate's
     short side."""
+    format: Format = Format.PLATE
+    layers: tuple[Extra, ...] = ()
+    """Beside character, matte and comp."""
+    # 1, though the released code has nothing like it: colours that drift from segment to segment are what users of
+    # this model complain about first.
+    seams: float = 1.0
+    """How much of its drift of colour each segment loses, 0 to 1. It is anchored to the plate around the region in
+    replace mode and to the first segment in animate mode."""
 
     def __post_init__(self) -> None:
         expect(
@@ -22,3 +59,5 @@ class Finish(Message):
             self.feather,
             "0 to 4096 pixels, or nothing",
         )
+        expect(len(set(self.layers)) == len(self.layers), "layers", ", ".join(self.layers), "each layer once")
+        expect(0.0 <= self.seams <= 1.0, "seams", self.seams, "a strength from 0 (off) to 1")

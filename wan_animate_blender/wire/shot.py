@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import PurePosixPath
 
 from .errors import WireError
+from .finish import Format
 from .folders import FileEntry, check_name, check_path, is_frame_of
 from .lens import Lens
 from .messages import WIRE_VERSION, Message, expect, expect_schema
 from .settings import Settings
+from .timecode import Timecode
 
 KEYPOINTS = 133
 """Points of one pose, in COCO-WholeBody order: body 17, feet 6, face 68, left hand 21, right hand 21."""
@@ -112,6 +115,14 @@ class Colour(Message):
     """Path of the colour configuration inside the shot folder when it is not Blender's own."""
 
 
+def check_format(chosen: Format, mode: Mode, encoding: Encoding) -> None:
+    """Raise `WireError` when the layers of such a shot cannot be files of the `chosen` format."""
+    light = mode is Mode.REPLACE and encoding is Encoding.LINEAR
+    fitting = ", ".join(known for known in Format if known.fits(light=light))
+    what = "a scene-linear plate" if light else "display-encoded pictures"
+    expect(chosen.fits(light=light), "format", chosen, f"one that holds {what}: {fitting}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shot(Message):
     """`shot.json`: everything a render needs to know, beside the files that it names."""
@@ -126,6 +137,8 @@ class Shot(Message):
     cut_out: int
     """First and last shot number inside the edit, inclusive; what lies outside are handles."""
     fps: Fraction
+    timecode: str = ""
+    """Of the first frame, as the footage counts it at `fps`; "" where the footage has none."""
     raster: Raster
     colour: Colour = field(default_factory=Colour)
     base: str = ""
@@ -151,6 +164,9 @@ class Shot(Message):
         expect(self.fps > 0, "fps", self.fps, "a fraction above 0")
         for path in (*self.files, self.character):
             check_path(path)
+        if self.timecode:
+            Timecode.read(self.timecode, self.fps)
+        check_format(self.settings.finish.format, self.mode, self.colour.encoding)
         if self.lens and self.lens.file:
             expect(self.lens.file in self.files, "ST-map of the lens", repr(self.lens.file), "one of the shot's files")
 
@@ -158,6 +174,13 @@ class Shot(Message):
     def numbers(self) -> range:
         """Shot numbers of all frames, handles included."""
         return range(self.frames[0].shot, self.frames[-1].shot + 1)
+
+    def timecode_of(self, i: int) -> Timecode | None:
+        """Of the footage that frame `i`, counted from 0, shows; None where it has none."""
+        if not self.timecode:
+            return None
+        later = math.floor(self.frames[i].source) - math.floor(self.frames[0].source)
+        return Timecode.read(self.timecode, self.fps).later(later)
 
     def sequence(self, folder: str) -> list[str]:
         """Paths of the frames in `folder` ("plate", "matte" …), one for each of `numbers`; [] when it has none.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import hashlib
+import json
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import PurePosixPath
@@ -10,10 +12,10 @@ from pathlib import PurePosixPath
 from .folders import FileEntry, check_name, check_path, is_frame_of
 from .messages import WIRE_VERSION, Message, expect_schema
 from .retake import Blend, Retake
+from .roi import Roi
+from .seam import Grade, SeamRecord
 from .settings import Settings
 from .shot import Mode
-from .seam import Grade, SeamRecord
-from .roi import Roi
 
 
 class TakeState(enum.StrEnum):
@@ -42,6 +44,9 @@ class SegmentRecord(Message):
     """0 of the shot's first render; every re-take and every extension is one more."""
     blend: Blend | None = None
     """None: nothing lies beneath it."""
+    grades: tuple[Grade, ...] = ()
+    """What anchors its colours at its first and at its last frame, in a straight line between; given to its frames in
+    the strength of `finish.seams`. A re-take keeps it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,19 +75,22 @@ class Take(Message):
     width: int
     height: int
     layers: tuple[str, ...]
-    """Folders with one picture for each frame: "character", "matte", "comp", "generated"."""
+    """Folders with one picture for each frame: "character", "matte", "comp", "generated", "pose", "face". The last one
+    shows the whole picture."""
     files: dict[str, FileEntry]
     origins: tuple[str, ...] = ()
     """For each frame a SHA-256 of all that was exported for it, by which an extension knows it again."""
     settings: Settings
+    roi: Roi | None = None
+    """Which part of each plate the model worked on; None is the whole picture."""
     segments: tuple[SegmentRecord, ...] = ()
+    seams: tuple[SeamRecord, ...] = ()
+    """One for each segment but the first."""
     models: dict[str, str] = field(default_factory=dict)
     """Name of each weights file and its SHA-256."""
     versions: dict[str, str] = field(default_factory=dict)
     device: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
-    roi: Roi | None = None
-    """Which part of each plate the model worked on; None is the whole picture."""
     """Time of each stage."""
     peak_memory: int | None = None
     """Bytes on the device, where it can be measured."""
@@ -94,6 +102,12 @@ class Take(Message):
         check_name(self.shot)
         for path in self.files:
             check_path(path)
+
+    @property
+    def recipe(self) -> str:
+        """SHA-256 of what makes the same pictures again: settings, export and models."""
+        said = {"settings": self.settings.to_json(), "export": self.export, "models": self.models}
+        return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def sequence(self, layer: str) -> list[str]:
         """Paths of the frames of `layer` that are there, in order."""
