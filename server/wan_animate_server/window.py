@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from wan_animate_blender.wire import Box
 
@@ -20,7 +19,7 @@ from .region import BLOCK, Fit, Floats
 from .video import Picture
 
 REACH = 12
-"""Frames before and after, half a second of film, whose boxes a window holds, too: what its path is smoothed over."""
+"""Frames before and after, half a second of film, over which a window's path is smoothed."""
 
 MARGIN = 1 / 8
 """Of the box's longer side, on each side of it: what the model sees of the surroundings at least."""
@@ -91,25 +90,61 @@ def follow(boxes: Sequence[Box | None], width: int, height: int, area: int) -> t
     fit = Fit.choose(width, height, area)
     if fit.block == BLOCK or not any(boxes):
         return whole(len(boxes), fit)
-    held = [_held(boxes, axis) for axis in (0, 1)]
-    sides = [float((high - low).max()) for low, high in held]
-    margin = math.ceil(MARGIN * max(sides))
-    crop = _crop(*(math.ceil(side) + 2 * margin for side in sides), width, height, area)
-    if crop.block > GAIN * fit.block:
-        return whole(len(boxes), fit)
-    ends = (crop.plate_width, width), (crop.plate_height, height)
-    x, y = (_starts(low, high, margin, *end) for (low, high), end in zip(held, ends, strict=True))
-    return tuple(Window(width, height, int(left), int(top), crop) for left, top in zip(x, y, strict=True))
+    x, y = _Axis.both(boxes, width, height)
+    while (crop := _crop(x.need, y.need, width, height, area)).block <= GAIN * fit.block:
+        left, top = x.starts(crop.plate_width), y.starts(crop.plate_height)
+        across, down = x.lacking(crop.plate_width, left), y.lacking(crop.plate_height, top)
+        if not across and not down:
+            return tuple(Window(width, height, int(a), int(b), crop) for a, b in zip(left, top, strict=True))
+        x, y = replace(x, slack=x.slack + across), replace(y, slack=y.slack + down)
+    return whole(len(boxes), fit)
 
 
-def _held(boxes: Sequence[Box | None], axis: int) -> tuple[Line, Line]:
-    """From where to where a window has to reach in each frame: the boxes of all frames near it, ±inf without any."""
-    low = np.array([box[axis] if box else math.inf for box in boxes], np.float64)
-    high = np.array([box[axis + 2] if box else -math.inf for box in boxes], np.float64)
-    near = 2 * REACH + 1
-    lows = sliding_window_view(np.pad(low, REACH, constant_values=math.inf), near)
-    highs = sliding_window_view(np.pad(high, REACH, constant_values=-math.inf), near)
-    return lows.min(axis=1), highs.max(axis=1)
+@dataclass(frozen=True, eq=False)
+class _Axis:
+    """Where somebody is, seen along one side of the frame."""
+
+    low: Line
+    high: Line
+    """From where to where his box reaches in each frame; ±inf where he is nowhere."""
+    margin: int
+    end: int
+    """Pixels of the frame's side."""
+    slack: int = 0
+    """What the path keeps away from its bounds, so that its bends can be rounded off."""
+
+    @classmethod
+    def both(cls, boxes: Sequence[Box | None], width: int, height: int) -> tuple[_Axis, _Axis]:
+        """Along the width and along the height."""
+        nowhere = (math.inf, math.inf, -math.inf, -math.inf)
+        x0, y0, x1, y1 = np.array([box or nowhere for box in boxes], np.float64).T
+        margin = math.ceil(MARGIN * max((x1 - x0).max(), (y1 - y0).max()))
+        return cls(x0, x1, margin, width), cls(y0, y1, margin, height)
+
+    @property
+    def need(self) -> int:
+        """The side of a window that holds the largest box, the margins and the slack."""
+        return int((self.high - self.low).max()) + 2 * (self.margin + self.slack)
+
+    def bounds(self, size: int, room: int) -> tuple[Line, Line]:
+        """Between what a window of `size` pixels has to begin, to lie in the frame and hold each box with `room`."""
+        last = self.end - size
+        return np.clip(self.high + room - size, 0, last), np.clip(self.low - room, 0, last)
+
+    def starts(self, size: int) -> Line:
+        """The first pixel of a window of `size` pixels in each frame, in whole pixels, inside the frame.
+
+        A tight string's path, rounded off at its bends. The second difference of such a mean of what lies between 0 and
+        `end − size` is at most 2·(end − size)/REACH², and 2 for the rounding.
+        """
+        weights = REACH - np.abs(np.arange(1 - REACH, REACH), dtype=np.float64)
+        path = np.pad(_taut(*self.bounds(size, self.margin + self.slack)), REACH - 1, mode="edge")
+        return np.rint(np.convolve(path, weights / weights.sum(), "valid"))
+
+    def lacking(self, size: int, starts: Line) -> int:
+        """By how many pixels a bend that was rounded off cuts into a margin."""
+        least, most = self.bounds(size, self.margin)
+        return int(np.maximum(least - starts, starts - most).max(initial=0))
 
 
 def _crop(wide: int, tall: int, width: int, height: int, area: int) -> Fit:
@@ -130,20 +165,6 @@ def _crop(wide: int, tall: int, width: int, height: int, area: int) -> Fit:
             rows += 1
         else:
             return Fit(min(columns * block, width), min(rows * block, height), block)
-
-
-def _starts(low: Line, high: Line, margin: int, size: int, end: int) -> Line:
-    """The first pixel of a window of `size` pixels in each frame, inside 0 to `end`, in whole pixels.
-
-    Every frame's bounds hold for all frames within `REACH`, and a mean of what lies between bounds lies between them:
-    so the smoothed path holds each frame's own box. Its second difference is at most 2·(end − size)/REACH², and 2 for
-    the rounding.
-    """
-    least = np.clip(high + margin - size, 0, end - size)
-    most = np.clip(low - margin, 0, end - size)
-    weights = REACH - np.abs(np.arange(1 - REACH, REACH), dtype=np.float64)
-    path = np.pad(_taut(least, most), REACH - 1, mode="edge")
-    return np.rint(np.convolve(path, weights / weights.sum(), "valid"))
 
 
 def _taut(least: Line, most: Line) -> Line:
