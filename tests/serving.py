@@ -113,16 +113,16 @@ def gone(pid: int, seconds: float) -> bool:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, **environment: str) -> Iterator[Running]:
-    """A server on a free port with its data below `folder`; nothing of it is left at the end."""
+def serving(folder: Path, *options: str | Path, **environment: str) -> Iterator[Running]:
+    """A server on a free port with its data below `folder`; nothing of it is left at the end, not even of a killed test."""
     folder.mkdir(parents=True, exist_ok=True)
     ready, log = folder / "ready.json", folder / "log.txt"
     ready.unlink(missing_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
             command("serve", "--port", "0", "--data", folder / "data", "--token-file", folder / "token",
-                    "--ready-file", ready),
-            stdout=output, stderr=output, env=os.environ | environment,
+                    "--ready-file", ready, "--with-parent", *options),
+            stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | environment,
         )  # fmt: skip
     try:
         end = time.monotonic() + PATIENCE

@@ -18,6 +18,7 @@ from wan_animate_blender.wire import BadInput, Problem, Unavailable
 from wan_animate_server import app as app_module
 from wan_animate_server.datafolder import DataFolder
 from wan_animate_server.jobs import Jobs
+from wan_animate_server.roster import Roster
 
 from .test_client import TOKEN, free_port, serving
 
@@ -62,7 +63,8 @@ def listening(answer: bytes) -> Iterator[int]:
 
 
 def test_the_whole_way_ends_with_what_the_server_has(url: str, tmp_path: Path) -> None:
-    Jobs(DataFolder(tmp_path / "data").queue).offer(("puppet", "wan-animate-14b"))
+    roster = Roster(Jobs(DataFolder(tmp_path / "data").queue).database)
+    roster.sign_on("worker", "cpu", 1, "a processor", ("puppet", "wan-animate-14b"))
     tried, said = go(url)
     assert tried == ["name", "connection", "HTTP", "token and wire version", "models"]
     assert isinstance(said, str)

@@ -67,7 +67,7 @@ def test_a_running_job_is_cancelling_until_its_worker_says_so(jobs: Jobs, shot: 
     jobs.claim("worker")
     jobs.cancel("a")
     assert jobs.standing("a", "worker") is JobState.CANCELLING
-    assert jobs.cancelling() == ["a"]
+    assert jobs.stopping("worker") == ["a"]
     jobs.finish("a", "worker", JobState.CANCELLED)
     assert state(jobs, "a") is JobState.CANCELLED
 
@@ -115,7 +115,7 @@ def test_a_job_that_is_tried_again_may_cost_as_many_workers_as_a_new_one(jobs: J
         for _ in range(attempt):
             assert state(jobs, "a") is JobState.QUEUED
             jobs.claim("worker")
-            jobs.bury("worker")
+            jobs.bury("worker", "the worker died")
         assert state(jobs, "a") is JobState.FAILED
         jobs.retry("a")
 
@@ -173,7 +173,7 @@ def test_a_job_that_was_being_cancelled_when_its_worker_ended_is_cancelled(jobs:
     jobs.add("a", shot)
     jobs.claim("worker")
     jobs.cancel("a")
-    jobs.bury("worker")
+    jobs.bury("worker", "the worker died")
     assert state(jobs, "a") is JobState.CANCELLED
 
 
@@ -194,7 +194,7 @@ def test_a_job_that_keeps_killing_its_workers_fails_with_a_sentence(jobs: Jobs, 
     jobs.add("a", shot)
     for _ in range(DEATHS):
         assert jobs.claim("worker") is not None
-        jobs.bury("worker")
+        jobs.bury("worker", "the worker died")
     job = jobs.get("a")
     assert job is not None
     assert job.state is JobState.FAILED
@@ -206,12 +206,12 @@ def test_new_frames_forgive_earlier_deaths_but_old_ones_do_not(jobs: Jobs, shot:
     for frames in (9, 18, 27, 36):
         jobs.claim("worker")
         jobs.report("a", "worker", Progress(stage="writing", frames=frames))
-        jobs.bury("worker")
+        jobs.bury("worker", "the worker died")
     assert state(jobs, "a") is JobState.QUEUED
     for _ in range(DEATHS - 1):
         jobs.claim("worker")
         jobs.report("a", "worker", Progress(stage="writing", frames=36))
-        jobs.bury("worker")
+        jobs.bury("worker", "the worker died")
     assert state(jobs, "a") is JobState.FAILED
 
 
@@ -231,12 +231,6 @@ def test_jobs_of_one_shot_are_told_apart_by_their_ids(jobs: Jobs, shot: Shot) ->
     jobs.add("a", shot)
     jobs.add("b", replace(shot, strip="other"))
     assert [(job.id, job.strip) for job in jobs.all()] == [("a", shot.strip), ("b", "other")]
-
-
-def test_the_models_on_offer_are_the_last_that_were_said(jobs: Jobs) -> None:
-    jobs.offer(("old",))
-    jobs.offer(("puppet", "another"))
-    assert jobs.models() == ("another", "puppet")
 
 
 def test_a_stopwatch_books_every_second_to_a_stage() -> None:

@@ -75,7 +75,7 @@ def test_a_worker_that_does_not_hear_a_cancel_is_killed(
     monkeypatch.setattr(supervisor, "_CANCEL_SECONDS", 0.5)
     data = DataFolder(tmp_path / "data")
     jobs = Jobs(data.queue)
-    watcher = supervisor.Supervisor(data, jobs, "cpu")
+    watcher = supervisor.Supervisor(data, jobs, ["cpu"])
     watcher.start()
     try:
         end = time.monotonic() + PATIENCE
@@ -103,7 +103,7 @@ def test_jobs_do_not_wait_for_ever_for_a_worker_that_cannot_start(
     data = DataFolder(tmp_path)
     jobs = Jobs(data.queue)
     jobs.add("job", shot)
-    watched = supervisor.Supervisor(data, jobs, "cpu")
+    watched = supervisor.Supervisor(data, jobs, ["cpu"])
     watched.start()
     try:
         end = time.monotonic() + PATIENCE

@@ -12,7 +12,7 @@ from wan_animate_blender.wire import BadInput, Mode, Precision, Settings, Unavai
 
 from .library import Library, Manifest, State, manifest, manifests
 from .memo import Memo
-from .names import Part
+from .names import NEEDED, Part
 from .pipeline import PROMPT, Model, encode_prompt
 from .placement import Residence
 from .sizes import Sizes, read_sizes
@@ -22,9 +22,6 @@ EMBEDDED = "puppet"
 RELEASED = "wan-animate-14b"
 MODELS = (EMBEDDED, RELEASED)
 """What pictures can be made with, when its files are here."""
-
-NEEDED = (*(part.value for part in Part), "tokenizer")
-"""Parts of a model without which it does not run."""
 
 RELIGHT = "relight"
 """The part of a manifest that is the relighting LoRA."""

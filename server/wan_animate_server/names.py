@@ -24,6 +24,10 @@ class Part(enum.StrEnum):
     """The visual tower of CLIP."""
 
 
+NEEDED = (*(part.value for part in Part), "tokenizer")
+"""Parts of a model without which it does not run."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a foreign tensor belongs: it is the `part`-th of `parts` pieces of `name` along dimension 0."""

@@ -1,10 +1,11 @@
-"""The HTTP routes of jobs: queued, watched, cancelled, tried again, removed. Knows no pictures."""
+"""The HTTP routes of jobs: queued, watched, cancelled, tried again, made anew in part, removed. Knows no pictures."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -12,15 +13,20 @@ from anyio.to_thread import run_sync
 from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from wan_animate_blender.wire import BadInput, Job, Shot
+from wan_animate_blender.wire import BadInput, Handed, Job, JobState, Retake, Shot, TakeState
 
+from .contract import body, bytes_of, refusals
 from .door import NEVER_STORED, AtDesk, Desk, KnownJob, body_of, guarded
 from .jobs import Jobs
 from .refusals import Refusal
 from .shot import check_layers
+from .take import newest_take, read_take
 
 _SHOT_LIMIT = 32 << 20
 """Bytes of a shot message; a shot of 10,000 frames has about eight million."""
+
+_NOTE_LIMIT = 64 << 10
+"""Bytes of any other message."""
 
 _MANY = 100_000
 """Most jobs that can be asked for by number."""
@@ -29,34 +35,48 @@ _LOOK_SECONDS = 0.25
 _ALIVE_SECONDS = 15.0
 """Time between two looks at a job that somebody watches, and between two signs of life to him."""
 
+_LOCAL = ("127.0.0.1", "::1")
+
 routes = guarded()
 
 
-@routes.post("/jobs")
+@routes.post("/jobs", status_code=201, response_model=Job, responses=refusals(403, 409, 413, 507),
+             openapi_extra=body(Shot, Handed))  # fmt: skip
 async def queue_job(request: Request, desk: AtDesk) -> JSONResponse:
-    """Queue the shot in the body; 409 with the blobs to upload first."""
-    body = await body_of(request, _SHOT_LIMIT)
-    return JSONResponse((await run_sync(_queue, body, desk)).to_json(), 201)
+    """Queue the shot in the body; 409 with the blobs to upload first.
+
+    Programs on the server's machine may name the folder of an export instead, below a root that it was started with.
+    """
+    sent = await body_of(request, _SHOT_LIMIT)
+    sender = str(request.state.name)
+    handed = await run_sync(_handed, sent)
+    if handed is None:
+        job = await run_sync(_queue, sent, sender, desk)
+    elif request.client is None or request.client.host not in _LOCAL:
+        raise Refusal(403, "not-here", "only programs on this server's machine hand over folders; upload the shot")
+    else:
+        job = await run_sync(_queue_folder, handed.folder, sender, desk)
+    return JSONResponse(job.to_json(), 201)
 
 
-@routes.get("/jobs")
+@routes.get("/jobs", response_model=list[Job])
 def list_jobs(desk: AtDesk, newest: Annotated[int | None, Query(ge=0, le=_MANY)] = None) -> JSONResponse:
     """All jobs, in order of arrival, or the last of them."""
     return JSONResponse([job.to_json() for job in desk.jobs.all(newest)])
 
 
-@routes.get("/jobs/{job}")
+@routes.get("/jobs/{job}", response_model=Job, responses=refusals(404))
 def show_job(job: KnownJob) -> JSONResponse:
     return JSONResponse(job.to_json())
 
 
-@routes.delete("/jobs/{job}", status_code=202)
+@routes.delete("/jobs/{job}", status_code=202, response_model=Job, responses=refusals(404))
 def cancel_job(job: KnownJob, desk: AtDesk) -> JSONResponse:
     """Ask the job to stop; what it finished is kept."""
     return JSONResponse((desk.jobs.cancel(job.id) or job).to_json(), 202)
 
 
-@routes.post("/jobs/{job}/retry", status_code=202)
+@routes.post("/jobs/{job}/retry", status_code=202, response_model=Job, responses=refusals(404, 409))
 def retry_job(job: KnownJob, desk: AtDesk) -> JSONResponse:
     """Queue a failed or cancelled job again; what it had finished is not rendered again."""
     if not desk.jobs.retry(job.id):
@@ -66,7 +86,23 @@ def retry_job(job: KnownJob, desk: AtDesk) -> JSONResponse:
     return JSONResponse((desk.jobs.get(job.id) or job).to_json(), 202)
 
 
-@routes.post("/jobs/{job}/remove", status_code=204)
+@routes.post("/jobs/{job}/retake", status_code=201, response_model=Job, responses=refusals(404, 409, 413, 507),
+             openapi_extra=body(Retake))  # fmt: skip
+async def retake_job(request: Request, job: KnownJob, desk: AtDesk) -> JSONResponse:
+    """Queue a new job that renders some frames of a done one anew and keeps the others, bit for bit.
+
+    It needs the old job no more: that one may be removed at once.
+    """
+    sent = await body_of(request, _NOTE_LIMIT)
+    try:
+        retake = Retake.loads(sent)
+    except BadInput as error:
+        raise Refusal(422, "bad-retake", str(error)) from error
+    made = await run_sync(queue_retake, job, retake, str(request.state.name), desk)
+    return JSONResponse(made.to_json(), 201)
+
+
+@routes.post("/jobs/{job}/remove", status_code=204, responses=refusals(404, 409))
 def remove_job(job: KnownJob, desk: AtDesk) -> Response:
     """Forget a job that has ended, with its take; finished segments are kept."""
     if not desk.jobs.remove(job.id):
@@ -75,28 +111,78 @@ def remove_job(job: KnownJob, desk: AtDesk) -> Response:
     return Response(status_code=204)
 
 
-@routes.get("/jobs/{job}/events")
+@routes.get("/jobs/{job}/events", response_class=Response,
+            responses=refusals(404) | bytes_of("text/event-stream", "the job, as `data:` lines"))  # fmt: skip
 def watch_job(job: KnownJob, desk: AtDesk) -> StreamingResponse:
     """Server-sent events: the job at every change, until it is final."""
     return StreamingResponse(_changes(job.id, desk.jobs), media_type="text/event-stream", headers=NEVER_STORED)
 
 
-def _queue(body: bytes, desk: Desk) -> Job:
+def _handed(sent: bytes) -> Handed | None:
+    """The body as a folder that is handed over; None when it is a shot, or nothing."""
     try:
-        shot = Shot.loads(body)
-        check_layers(shot)
-    except BadInput as error:
-        raise Refusal(422, "bad-shot", str(error)) from error
+        return Handed.loads(sent)
+    except BadInput:
+        return None
+
+
+def _queue(sent: bytes, sender: str, desk: Desk) -> Job:
+    shot = _checked(lambda: Shot.loads(sent))
     if missing := desk.blobs.missing(shot.files.values()):
         raise Refusal(
             409, "missing-blobs", f"{len(missing)} files of the shot are not here yet; upload them", missing=missing
         )
     job = uuid.uuid4().hex
+    _made(lambda: desk.data.lay_out(job, shot, desk.blobs.path))
+    return desk.jobs.add(job, shot, by=sender)
+
+
+def _queue_folder(folder: str, sender: str, desk: Desk) -> Job:
+    found: list[Path] = []
+
+    def read() -> Shot:
+        place, shot = desk.handover.take(folder)
+        found.append(place)
+        return shot
+
+    shot, job = _checked(read), uuid.uuid4().hex
+    _made(lambda: desk.data.lay_out_empty(job, shot.name))
+    return desk.jobs.add(job, shot, by=sender, folder=found[0])
+
+
+def queue_retake(job: Job, retake: Retake, sender: str, desk: Desk) -> Job:
+    """The new job that makes some frames of a done one anew. Raises `Refusal`."""
+    folder = newest_take(desk.data.takes(job.id, job.shot))
+    take = folder and read_take(folder)
+    if job.state is not JobState.DONE or not folder or not take or take.state is not TakeState.COMPLETE:
+        raise Refusal(409, "not-done", f"the job {job.id} is {job.state}; only a done one has a take to begin from")
+    if not take.first <= retake.first <= retake.last <= take.last:
+        raise Refusal(
+            422, "bad-retake",
+            f"the re-take is of {retake.first}-{retake.last}, expected frames of {take.first}-{take.last}",
+        )  # fmt: skip
+    handed, made = desk.jobs.folder(job.id), uuid.uuid4().hex
+    export = None if handed else desk.data.export(job.id, job.shot)
+    _made(lambda: desk.data.lay_out_retake(made, job.shot, export, folder, take.files))
+    return desk.jobs.add_retake(made, job, retake, by=sender)
+
+
+def _checked(read: Callable[[], Shot]) -> Shot:
+    """A shot that can be rendered, as far as can be told without its pictures. Raises `Refusal` (422)."""
     try:
-        desk.data.lay_out(job, shot, desk.blobs.path)
+        shot = read()
+        check_layers(shot)
+    except BadInput as error:
+        raise Refusal(422, "bad-shot", str(error)) from error
+    return shot
+
+
+def _made(make: Callable[[], None]) -> None:
+    """Make a job's folder. Raises `Refusal` (507)."""
+    try:
+        make()
     except OSError as error:
         raise Refusal(507, "no-room", f"the server cannot keep the shot ({error.strerror}); make room there") from error
-    return desk.jobs.add(job, shot)
 
 
 async def _changes(job: str, jobs: Jobs) -> AsyncIterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def disown(folder: Path) -> None:
         heir.rmdir()
 
 
+def release(folder: Path) -> None:
+    """Leave an unfinished folder to whoever wants to go on with it, while this process does something else."""
+    with contextlib.suppress(OSError):  # on a full disk it stays ours, and the next one is a new version
+        write_atomically(folder / OWNER_FILE, json.dumps(owner() | {"released": uuid.uuid4().hex}).encode())
+
+
 def is_orphan(folder: Path) -> bool:
     """Whether the owner of `folder` has certainly ended."""
     try:
@@ -43,12 +50,14 @@ def is_orphan(folder: Path) -> bool:
 
 
 def _is_stale(record: bytes) -> bool:
-    """Whether the process of an owner record has certainly ended."""
+    """Whether the process of an owner record has certainly ended, or let go of it."""
     try:
         theirs = json.loads(record)
         host, boot, pid = theirs["host"], theirs["boot"], int(theirs["pid"])
     except (ValueError, TypeError, KeyError):
         return False
+    if "released" in theirs:
+        return True
     ours = owner()
     if host != ours["host"]:
         return False  # nobody can tell from here

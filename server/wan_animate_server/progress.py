@@ -26,6 +26,8 @@ class Progress:
     """None until a first step was measured."""
     preview: Path | None = None
     """A small picture of what the model is making, while it does."""
+    message: str = ""
+    """What is worth knowing of this render, when it happens."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Keeps one worker process alive, and ends one that does not listen. Knows neither HTTP nor models."""
+"""Keeps one worker process alive for each device, and ends one that does not listen. Knows neither HTTP nor models."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
+import psutil
+
+from .database import NoRoom, insist
 from .datafolder import DataFolder
 from .jobs import Jobs
+from .roster import Roster
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +26,7 @@ TOKEN_VARIABLE = "WAN_ANIMATE_TOKEN"
 
 _LOOK_SECONDS = 0.2
 _CANCEL_SECONDS = 10.0
-"""After which a worker that does not hear a cancel, because it loads or compiles, is killed."""
+"""After which a worker that does not hear that its job is to stop, because it loads or compiles, is killed."""
 
 _STOP_SECONDS = 7.0
 """After which a worker that does not hear that it is to stop is killed."""
@@ -30,23 +37,55 @@ _FAILED_STARTS = 3
 """After which the worker is taken to be broken, and what waits in the queue fails."""
 
 
-class Supervisor:
-    """One worker and the thread that watches it."""
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a worker may not exceed."""
 
-    def __init__(self, data: DataFolder, jobs: Jobs, device: str) -> None:
-        self._data, self._jobs, self._device = data, jobs, device
+    silence: float = 900.0
+    """Seconds without a sign of life. Reading a large model gives none, and takes minutes from a slow disk."""
+    memory: int | None = None
+    """Bytes of the host that the process may hold; None for no limit."""
+
+
+class Supervisor:
+    """One worker for each device that is named; several may be named alike."""
+
+    def __init__(self, data: DataFolder, jobs: Jobs, devices: Sequence[str], limits: Limits = Limits()) -> None:
+        self._jobs, self._roster = jobs, Roster(jobs.database)
+        self._posts = [_Post(data, jobs, device, limits) for device in devices]
+
+    def start(self) -> None:
+        """Raises `NoRoom` when what a server before left behind cannot be set right."""
+        self._jobs.give_back_all()
+        self._roster.strike()
+        for post in self._posts:
+            post.start()
+
+    def stop(self) -> None:
+        """End all workers, their jobs back in the queue. Returns when their processes are gone."""
+        for post in self._posts:
+            post.ask_to_stop()
+        for post in self._posts:
+            post.wait()
+
+
+class _Post:
+    """The place of one worker, and the thread that sees to it that somebody is there."""
+
+    def __init__(self, data: DataFolder, jobs: Jobs, device: str, limits: Limits) -> None:
+        self._data, self._jobs, self._device, self._limits = data, jobs, device, limits
+        self._roster = Roster(jobs.database)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
-        self._cancelled_since: dict[str, float] = {}
+        self._thread = threading.Thread(target=self._watch, name=f"supervisor of {device}", daemon=True)
         self._failed_starts = 0
 
     def start(self) -> None:
-        self._jobs.give_back_all()
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the worker, its job back in the queue. Returns when its process is gone."""
+    def ask_to_stop(self) -> None:
         self._stopping.set()
+
+    def wait(self) -> None:
         self._thread.join()
 
     def _watch(self) -> None:
@@ -60,46 +99,95 @@ class Supervisor:
     def _run_one(self) -> None:
         """Start a worker and see it to its end."""
         name = uuid.uuid4().hex
-        self._jobs.offer(())
         command = [sys.executable, "-m", "wan_animate_server.worker", "--data", str(self._data.root), "--name", name]
         environment = {key: value for key, value in os.environ.items() if key != TOKEN_VARIABLE}
         with subprocess.Popen(
             [*command, "--device", self._device], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment
         ) as process:
             try:
-                self._look_after(process)
+                why = self._look_after(process, name)
                 if self._stopping.is_set():
                     _end(process)
             finally:
                 process.kill()
-        if self._stopping.is_set():
-            self._jobs.give_back(name)
-        else:
-            log.warning("the worker ended (%s) and is started again", process.returncode)
-            self._jobs.bury(name)
-            self._judge_start(process.returncode)
+        self._clear(name, process.returncode, why)
 
-    def _judge_start(self, code: int) -> None:
-        """A worker that gets ready offers its models; one that never does is broken, not unlucky."""
-        self._failed_starts = 0 if self._jobs.models() else self._failed_starts + 1
-        if self._failed_starts >= _FAILED_STARTS:
-            self._jobs.fail_queued(
+    def _clear(self, name: str, code: int, why: str) -> None:
+        """Write down that a worker has ended: its job must not wait for it."""
+        if self._stopping.is_set():
+            # A full disk may keep this from being written; the next start of the server does it then.
+            with suppress(NoRoom):
+                self._jobs.give_back(name)
+                self._roster.strike(name)
+            return
+        log.warning("the worker for %s is started again: %s (exit code %s)", self._device, why, code)
+        self._insist(lambda: self._jobs.bury(name, why))
+        self._judge_start(name, code)
+        self._insist(lambda: self._roster.strike(name))
+
+    def _insist(self, action: Callable[[], None]) -> None:
+        insist(action, self._stopping)
+
+    def _judge_start(self, name: str, code: int) -> None:
+        """A worker that gets ready signs on; one that never does is broken, not unlucky."""
+        self._failed_starts = 0 if self._roster.beats(name) is not None else self._failed_starts + 1
+        if self._failed_starts >= _FAILED_STARTS and not self._roster.models():
+            sentence = (
                 f"the server's worker does not start (it ended {self._failed_starts} times, last with exit code "
                 f"{code}); the server's log tells why"
             )
+            self._insist(lambda: self._jobs.fail_queued(sentence))
 
-    def _look_after(self, process: subprocess.Popen[bytes]) -> None:
-        """Return when the worker ended, was killed, or is to stop."""
+    def _look_after(self, process: subprocess.Popen[bytes], name: str) -> str:
+        """Return why the worker ended or was killed; anything when it is to stop."""
+        watch = _Watch(process.pid, name, self._jobs, self._roster, self._limits)
         while process.poll() is None and not self._stopping.wait(_LOOK_SECONDS):
-            if self._ignores_a_cancel():
-                log.warning("the worker did not hear a cancel for %.0f s and is killed", _CANCEL_SECONDS)
+            try:
+                fault = watch.fault()
+            except NoRoom as error:
+                log.warning("%s", error)
+                continue
+            if fault:
                 process.kill()
+                process.wait()
+                return fault
+        return "the worker died"
 
-    def _ignores_a_cancel(self) -> bool:
+
+class _Watch:
+    """What is known of one worker, look by look."""
+
+    def __init__(self, pid: int, name: str, jobs: Jobs, roster: Roster, limits: Limits) -> None:
+        self._pid, self._name, self._jobs, self._roster, self._limits = pid, name, jobs, roster, limits
+        self._asked: dict[str, float] = {}
+        """When each job that is to stop was first seen to be."""
+        self._beats: int | None = None
+        self._heard = time.monotonic()
+
+    def fault(self) -> str:
+        """Why the worker must be killed, the beginning of a sentence; "" while it need not."""
         now = time.monotonic()
-        since = {job: self._cancelled_since.get(job, now) for job in self._jobs.cancelling()}
-        self._cancelled_since = since
-        return any(now - start > _CANCEL_SECONDS for start in since.values())
+        beats = self._roster.beats(self._name)
+        if beats != self._beats:
+            self._beats, self._heard = beats, now
+        self._asked = {job: self._asked.get(job, now) for job in self._jobs.stopping(self._name)}
+        if any(now - since > _CANCEL_SECONDS for since in self._asked.values()):
+            return f"the worker was killed because it did not hear for {_CANCEL_SECONDS:.0f} s that it was to stop"
+        if now - self._heard > self._limits.silence:
+            return f"the worker was killed because it gave no sign of life for {self._limits.silence:.0f} s"
+        if self._limits.memory is not None and (held := _resident(self._pid)) > self._limits.memory:
+            return (
+                f"the worker was killed because it held {held / 1e9:.1f} GB of memory, "
+                f"{self._limits.memory / 1e9:.1f} GB are allowed"
+            )
+        return ""
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory that a process holds; 0 for one that has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

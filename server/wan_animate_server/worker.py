@@ -1,8 +1,8 @@
 """The process beside the GPU: claims jobs one by one and renders them, the model staying loaded. Knows no HTTP.
 
-`python -m wan_animate_server.worker --data DIR` is started by `supervisor`, which also starts it again. It ends at the
-next check when it is told to (SIGTERM) or when its parent dies (the end of its standard input); its job then returns
-to the queue and goes on at the segment where it stood.
+`python -m wan_animate_server.worker --data DIR` is started by `supervisor`, which also starts it again, and kills it
+when its heart stops. It ends at the next check when it is told to (SIGTERM) or when its parent dies (the end of its
+standard input); its job then returns to the queue and goes on at the segment where it stood.
 """
 
 from __future__ import annotations
@@ -14,21 +14,37 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import torch
 
 from wan_animate_blender.wire import ExitCode, Interrupted, Job, JobState, Problem
 
+from . import joblog
+from .database import NoRoom, insist
 from .datafolder import DataFolder
+from .forecast import device_name
 from .installed import installed
 from .jobs import Jobs
+from .loaded import MODEL
+from .progress import Progress
 from .render import render
+from .roster import Condition, Roster
+from .weights import find_device
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _IDLE_SECONDS = 0.2
 _LOOK_SECONDS = 0.1
 """Time between two looks into the queue, idle and while a model computes."""
+
+_BEAT_SECONDS = 1.0
 
 _GRACE_SECONDS = 8.0
 """After which a worker whose parent died, or that was told to stop, ends in the middle of a step."""
@@ -43,55 +59,90 @@ class Worker:
     device: str
     stop: threading.Event
     _looked: float = field(default=0.0, init=False)
+    _beaten: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.jobs = Jobs(self.data.queue)
+        self.roster = Roster(self.jobs.database)
 
     def work(self) -> ExitCode:
         """Render queued jobs until told to stop."""
-        self.jobs.offer(installed())
+        device = find_device(self.device)
+        self._insist(lambda: self.roster.sign_on(self.name, self.device, os.getpid(), device_name(device), installed()))
         while not self.stop.is_set():
-            job = self.jobs.claim(self.name)
+            job = self._insist(self._claim)
             if job is None:
                 self.stop.wait(_IDLE_SECONDS)
             elif not self.render(job):
                 return ExitCode.BUG
         return ExitCode.DONE
 
+    def _claim(self) -> Job | None:
+        self._beat()
+        return self.jobs.claim(self.name)
+
+    def _insist(self, action: Callable[[], T]) -> T | None:
+        return insist(action, self.stop)
+
+    def _beat(self) -> None:
+        """Show that this worker's thread of work goes round, at most once a second."""
+        if time.monotonic() - self._beaten < _BEAT_SECONDS:
+            return
+        self._beaten = time.monotonic()
+        memory, free = memory_of(self.device)
+        self.roster.beat(self.name, Condition(memory=memory, free=free, loaded=MODEL.words))
+
     def render(self, job: Job) -> bool:
         """Take `job` to one of its final states, or back to the queue when told to stop. False after a bug of ours."""
+        with joblog.kept(self.data.log(job.id)):
+            return self._rendered(job)
+
+    def _rendered(self, job: Job) -> bool:
         log.info("job %s: rendering %s", job.id, job.shot)
         try:
             self._render(job)
         except Interrupted:
             log.info("job %s: stopped", job.id)
-            self.jobs.give_back(self.name)
+            self._insist(lambda: self.jobs.give_back(self.name))
         except Problem as error:
             log.info("job %s: failed: %s", job.id, error)
-            self.jobs.finish(job.id, self.name, JobState.FAILED, str(error))
+            self._end(job, JobState.FAILED, str(error))
         # The only broad except: one bad job must not stop the queue. What it left of the device is unknown, so the
         # process ends, and the next job gets a fresh one.
         except Exception as error:
             log.exception("job %s: failed by a bug", job.id)
-            sentence = f"the server has a bug ({type(error).__name__}: {error}); its log tells more"
-            self.jobs.finish(job.id, self.name, JobState.FAILED, sentence)
+            self._end(
+                job, JobState.FAILED, f"the server has a bug ({type(error).__name__}: {error}); its log tells more"
+            )
             return False
         else:
             log.info("job %s: done", job.id)
-            self.jobs.finish(job.id, self.name, JobState.DONE)
+            self._end(job, JobState.DONE)
         return True
+
+    def _end(self, job: Job, state: JobState, message: str = "") -> None:
+        """Kept up until there is room to write it down; when this worker ends before, the job is back in the queue."""
+        self._insist(lambda: self.jobs.finish(job.id, self.name, state, message))
 
     def _render(self, job: Job) -> None:
         progress = render(
-            self.data.export(job.id, job.shot),
+            self.jobs.folder(job.id) or self.data.export(job.id, job.shot),
             takes=self.data.takes(job.id, job.shot),
             segments=self.data.segments,
             device=self.device,
             check=lambda: self._check(job),
+            retake=job.retake,
+            base=self.data.base(job.id, job.shot) if job.retake else None,
         )
-        for now in progress:
-            self.jobs.report(job.id, self.name, now)
+        for now in joblog.told(job.id, progress):
+            self._report(job, now)
             self._check(job)
+
+    def _report(self, job: Job, now: Progress) -> None:
+        try:
+            self.jobs.report(job.id, self.name, now)
+        except NoRoom as error:  # news can wait; the frames' own disk says itself when it is full
+            log.warning("job %s: %s", job.id, error)
 
     def _check(self, job: Job) -> None:
         """Raise `Interrupted` when the job or this worker is to stop. Cheap enough for every transformer block."""
@@ -100,8 +151,23 @@ class Worker:
         if time.monotonic() - self._looked < _LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        if self.jobs.standing(job.id, self.name) is not JobState.RUNNING:
-            raise Interrupted(f"the job {job.id} was cancelled")
+        try:
+            self._beat()
+            standing = self.jobs.standing(job.id, self.name)
+        except NoRoom as error:
+            log.warning("job %s: %s", job.id, error)
+            return
+        if standing is not JobState.RUNNING:
+            raise Interrupted(f"the job {job.id} was cancelled or put aside")
+
+
+def memory_of(device: str) -> tuple[int, int]:
+    """Bytes that the device has and that are free there; of the host for the CPU."""
+    if torch.device(device).type == "cuda":
+        free, memory = torch.cuda.mem_get_info(device)
+        return memory, free
+    host = psutil.virtual_memory()
+    return host.total, host.available
 
 
 def _end_with_parent(stop: threading.Event) -> None:

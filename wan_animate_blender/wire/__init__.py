@@ -30,7 +30,7 @@ from .folders import (
     versions,
     write_atomically,
 )
-from .job import WIRE_HEADER, ErrorReply, Job, JobState
+from .job import WIRE_HEADER, ErrorReply, Handed, Job, JobState, Priority, Turn
 from .lens import COEFFICIENTS, Lens, LensKind, MapUse
 from .machine import Device, KnownModel, Queue
 from .messages import WIRE_VERSION, Message, plain, shown
@@ -88,6 +88,7 @@ __all__ = [
     "Format",
     "FrameRow",
     "Grade",
+    "Handed",
     "Interrupted",
     "Job",
     "JobState",
@@ -100,6 +101,7 @@ __all__ = [
     "Mode",
     "Plan",
     "Precision",
+    "Priority",
     "Problem",
     "Queue",
     "Raster",
@@ -115,6 +117,7 @@ __all__ = [
     "TakeState",
     "Timecode",
     "TryElsewhere",
+    "Turn",
     "Unavailable",
     "WireError",
     "check_format",

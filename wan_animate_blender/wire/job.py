@@ -5,14 +5,19 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from .messages import Message
+from .messages import Message, expect
+from .retake import Retake
 
 WIRE_HEADER = "X-Wan-Animate-Wire"
 """HTTP header in which each side says its `WIRE_VERSION`."""
 
 
+HIGHEST = 100
+"""Of priorities; the lowest is its opposite."""
+
+
 class JobState(enum.StrEnum):
-    """Where a job stands. `QUEUED → RUNNING → DONE | FAILED | CANCELLED`, with `CANCELLING` on the way to the last."""
+    """Where a job stands. `QUEUED → RUNNING → DONE | FAILED | CANCELLED`; docs/server.md has all arrows."""
 
     QUEUED = "queued"
     """Waiting for a worker; also after an interruption, from where it will go on at the segment it reached."""
@@ -20,6 +25,10 @@ class JobState(enum.StrEnum):
     """A worker has it."""
     CANCELLING = "cancelling"
     """Somebody asked it to stop and its worker has not yet."""
+    PAUSING = "pausing"
+    """Somebody wants it out of the way and its worker has not stopped yet."""
+    PAUSED = "paused"
+    """It waits until somebody lets it go on, with what it had finished."""
     DONE = "done"
     """Its take is complete."""
     FAILED = "failed"
@@ -55,6 +64,16 @@ class Job(Message):
     """Why it failed, or what is worth knowing."""
     created: float = 0.0
     """Seconds since 1970."""
+    by: str = ""
+    """Name of the token with which it was sent."""
+    priority: int = 0
+    """−100 to 100; what has more is rendered first."""
+    place: int = 0
+    """Where it waits: 1 is rendered next. 0 when it does not."""
+    preview: int = 0
+    """Another number, another preview picture; 0 while there is none."""
+    retake: Retake | None = None
+    """Which frames of an earlier take it makes anew; None for a whole shot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +86,30 @@ class ErrorReply(Message):
     """A sentence for people."""
     missing: tuple[str, ...] = ()
     """SHA-256 of the blobs to upload before the shot can be queued."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handed(Message):
+    """A shot that lies on the server's machine already: in place of the shot itself."""
+
+    folder: str
+    """Absolute path of an export below one of the server's roots."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Priority(Message):
+    """How urgent a job is."""
+
+    priority: int
+    """−100 to 100."""
+
+    def __post_init__(self) -> None:
+        expect(abs(self.priority) <= HIGHEST, "priority", self.priority, f"a whole number from -{HIGHEST} to {HIGHEST}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn(Message):
+    """Where a waiting job is to wait."""
+
+    before: str | None = None
+    """Id of the job that comes right after it; None for the front."""
