@@ -42,6 +42,7 @@ from wan_animate_blender.wire import (
 from wan_animate_server import app as app_module
 from wan_animate_server.datafolder import DataFolder
 from wan_animate_server.jobs import Jobs
+from wan_animate_server.keyring import Keyring
 
 from .conftest import QUICK
 
@@ -52,7 +53,7 @@ TOKEN = "a-token-of-the-test"
 def serving(data: Path, port: int = 0) -> Iterator[str]:
     """The application without a worker, on `port` or a free one; yields its address."""
     folder = DataFolder(data)
-    config = uvicorn.Config(app_module.create_app(folder, Jobs(folder.queue), TOKEN), log_config=None)
+    config = uvicorn.Config(app_module.create_app(folder, Jobs(folder.queue), Keyring(data / "token", TOKEN)), log_config=None)
     server = uvicorn.Server(config)
     with socket.socket() as door:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -41,7 +41,11 @@ path = st.lists(part, min_size=1, max_size=3).map("/".join)
 sha256 = st.text("0123456789abcdef", min_size=64, max_size=64)
 fps = st.builds(Fraction, st.integers(1, 10**6), st.integers(1, 1001))
 entry = st.builds(FileEntry, sha256=sha256, size=count)
-files = st.dictionaries(path, entry, max_size=4)
+def no_file_is_a_folder(files: dict[str, FileEntry]) -> bool:
+    return not any(path.startswith(f"{other}/") for path in files for other in files)
+
+
+files = st.dictionaries(path, entry, max_size=4).filter(no_file_is_a_folder)
 settings = st.builds(
     Settings,
     model=name, steps=st.integers(1, 1000), guidance=st.floats(1, 20), seed=st.integers(0, 2**63 - 1),
@@ -71,7 +75,13 @@ def lenses(draw: st.DrawFn) -> wire.Lens:
     )  # fmt: skip
 
 
-segment = st.builds(SegmentRecord, index=count, first=count, last=count, seed=count, key=sha256)
+three = st.tuples(finite, finite, finite)
+grades = st.just(()) | st.tuples(*[st.builds(wire.Grade, gains=three, offsets=three)] * 2)
+segment = st.builds(SegmentRecord, index=count, first=count, last=count, seed=count, key=sha256, grades=grades)
+seam = st.builds(
+    wire.SeamRecord, frame=count, colour_before=finite, colour_after=finite, motion_before=st.none() | finite,
+    motion_after=st.none() | finite,
+)  # fmt: skip
 job = st.builds(
     Job, id=text, shot=text, strip=text, state=st.sampled_from(wire.JobState), stage=text, progress=finite,
     segment=count, segments=count, step=count, steps=count, frames=count, seconds_left=st.none() | finite,
@@ -81,7 +91,7 @@ take = st.builds(
     Take, shot=name, strip=text, version=count, export=sha256, state=st.sampled_from(wire.TakeState),
     mode=st.sampled_from(Mode), first=count, last=count, cut_in=count, cut_out=count, fps=fps, width=count,
     height=count, layers=st.lists(text, max_size=3).map(tuple), files=files, settings=settings,
-    segments=st.lists(segment, max_size=3).map(tuple), models=st.dictionaries(text, sha256, max_size=2),
+    segments=st.lists(segment, max_size=3).map(tuple), seams=st.lists(seam, max_size=2).map(tuple), models=st.dictionaries(text, sha256, max_size=2),
     versions=st.dictionaries(text, text, max_size=2), device=text, seconds=st.dictionaries(text, finite, max_size=2),
     peak_memory=st.none() | count, notes=st.lists(text, max_size=2).map(tuple),
 )  # fmt: skip

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from wan_animate_blender.wire import FileEntry, sha256_file
 
+from .capacity import Capacity
+
 LIMIT = 4 << 30
 """Bytes of one blob at most: a float EXR frame of 16k pixels is below, nothing in a shot folder is larger."""
 
@@ -26,6 +28,7 @@ class Blobs:
     """The blobs below `folder`."""
 
     folder: Path
+    capacity: Capacity
 
     def path(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256
@@ -42,9 +45,13 @@ class Blobs:
         """Those of `files` that must be uploaded, each once."""
         return tuple(sorted({entry.sha256 for entry in files if not self.has(entry.sha256)}))
 
-    def begin(self, sha256: str, start: int) -> None:
-        """Make ready to append at byte `start`; 0 begins anew. Raises `UploadError` ("wrong-offset")."""
+    def begin(self, sha256: str, start: int, total: int | None) -> None:
+        """Make ready to append at byte `start` of `total`, as far as that is known; 0 begins anew.
+
+        Raises `UploadError` ("wrong-offset", "too-large", "store-full").
+        """
         part = self._part(sha256)
+        self._expect_room(start, (total or 0) - start)
         part.parent.mkdir(parents=True, exist_ok=True)
         if start == 0:
             part.write_bytes(b"")
@@ -52,12 +59,19 @@ class Blobs:
             raise UploadError("wrong-offset", f"the upload goes on at byte {self.offset(sha256)}, not at {start}")
 
     def append(self, sha256: str, data: bytes) -> None:
-        """Keep the next bytes, also when the upload breaks off after them. Raises `UploadError` ("too-large")."""
-        if self.offset(sha256) + len(data) > LIMIT:
-            self._part(sha256).unlink()
-            raise UploadError("too-large", f"the file has more than {LIMIT} bytes, which no file of a shot has")
+        """Keep the next bytes, also when the upload breaks off after them.
+
+        Raises `UploadError` ("too-large", "store-full"), and keeps nothing of a file that is too large.
+        """
+        try:
+            self._expect_room(self.offset(sha256), len(data))
+        except UploadError as error:
+            if error.reason == "too-large":
+                self._part(sha256).unlink()
+            raise
         with self._part(sha256).open("ab") as file:
             file.write(data)
+        self.capacity.note(len(data))
 
     def finish(self, sha256: str) -> None:
         """Check the upload and give it its name. Raises `UploadError` ("wrong-hash") and keeps nothing then."""
@@ -70,6 +84,16 @@ class Blobs:
             os.fsync(file.fileno())
         self.path(sha256).parent.mkdir(parents=True, exist_ok=True)
         part.replace(self.path(sha256))
+
+    def _expect_room(self, here: int, more: int) -> None:
+        if here + more > LIMIT:
+            raise UploadError("too-large", f"the file has more than {LIMIT} bytes, which no file of a shot has")
+        if not self.capacity.has_room(more):
+            raise UploadError(
+                "store-full",
+                f"the server's store is full: it may hold {self.capacity.limit} bytes; remove jobs that are no longer "
+                "needed, or ask its owner for a larger --store-limit",
+            )
 
     def _part(self, sha256: str) -> Path:
         return self.folder / "incoming" / f"{sha256}.part"

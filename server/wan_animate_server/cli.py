@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Generator
 from dataclasses import asdict
 from enum import StrEnum
@@ -19,11 +20,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from wan_animate_blender.wire import BadInput, Mode
 
-from . import models, progress
+from . import models, progress, tokens
 from .version import version
 
 app = typer.Typer(name="wan-animate", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(models.app)
+app.add_typer(tokens.app)
 
 
 class Device(StrEnum):
@@ -32,6 +34,13 @@ class Device(StrEnum):
 
 
 OnDevice = Annotated[Device, typer.Option(help="What the model runs on; there is no silent fall-back.")]
+
+
+def _known_devices(given: list[str] | None) -> list[str] | None:
+    for name in given or ():
+        if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", name):
+            raise typer.BadParameter(f"{name!r} is no device; give cpu, cuda or cuda:1")
+    return given
 
 
 def _say_version(wanted: bool) -> None:
@@ -52,19 +61,56 @@ def about(
 @app.command()
 def serve(
     port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 8188,
+    host: Annotated[
+        str, typer.Option(help="Address of this machine to listen at, or 0.0.0.0; all but loopback demand TLS.")
+    ] = "127.0.0.1",
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file with the certificate and its chain.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file with its key.")] = None,
+    behind_proxy: Annotated[
+        str | None, typer.Option(help="Name or address of the proxy that speaks TLS instead; only it is served.")
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="A name under which clients ask, besides the machine's own; repeatable.")
+    ] = None,
+    store_limit: Annotated[
+        float | None, typer.Option(min=0.001, help="GB that jobs, uploads and segments may take; uploads end there.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for jobs and uploads.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the token; made when it is not there.")] = None,
     ready_file: Annotated[Path | None, typer.Option(help="JSON file to write when the server answers.")] = None,
-    device: OnDevice = Device.CPU,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(callback=_known_devices, help="cpu, cuda or cuda:N; several times for a worker on each."),
+    ] = None,
+    root: Annotated[
+        list[Path] | None, typer.Option(help="Folder below which programs on this machine may hand over shot folders.")
+    ] = None,
+    silence: Annotated[
+        float, typer.Option(min=1, help="Seconds without a sign of life after which a worker is started again.")
+    ] = 900.0,
+    memory_limit: Annotated[
+        float | None, typer.Option(min=0.5, help="GB of memory at which a worker is started again.")
+    ] = None,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="Stop when standard input ends, as when its starter is gone.")
+    ] = False,
 ) -> None:
-    """Render what Blender sends, until stopped. Listens on this machine only.
+    """Render what Blender sends, until stopped. Listens on this machine only, unless told otherwise.
 
     WAN_ANIMATE_TOKEN in the environment goes before the token file.
     """
+    from .listening import Place
     from .serve import serve as serve_now
+    from .supervisor import Limits
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    serve_now(port=port, data=data, token_file=token_file, ready_file=ready_file, device=device)
+    place = Place(host, port, tls_cert, tls_key, behind_proxy, tuple(name or ()))
+    serve_now(
+        place=place, data=data, token_file=token_file, ready_file=ready_file, devices=device or ["cpu"],
+        roots=root or [], with_parent=with_parent,
+        limits=Limits(silence=silence, memory=None if memory_limit is None else round(memory_limit * 1e9)),
+        store_limit=None if store_limit is None else round(store_limit * 1e9),
+    )  # fmt: skip
 
 
 @app.command()

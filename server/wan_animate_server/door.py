@@ -6,20 +6,24 @@ Every call but the first word of `/v1/health` wants the token, and says which wi
 from __future__ import annotations
 
 import re
-import secrets
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, Depends, Request
 
 from wan_animate_blender.wire import WIRE_HEADER, WIRE_VERSION, Job
 
 from .blobs import Blobs
 from .datafolder import DataFolder
+from .handover import NOTHING_HANDED_OVER, Handover
 from .jobs import Jobs
+from .keyring import Keyring, Token
 from .refusals import Refusal
+from .roster import Roster
 
 NEVER_STORED = {"Cache-Control": "no-store"}
+_BEARER = {"WWW-Authenticate": "Bearer"}
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,16 @@ class Desk:
     data: DataFolder
     jobs: Jobs
     blobs: Blobs
-    token: str
+    keys: Keyring
+    handover: Handover = NOTHING_HANDED_OVER
     uploading: set[str] = field(default_factory=set)
     """SHA-256 of the blobs that somebody sends right now. Only the event loop touches it."""
+    looking: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    """Whoever decodes a picture for somebody: one after the other, because a large one takes a gigabyte."""
+
+    @property
+    def roster(self) -> Roster:
+        return Roster(self.jobs.database)
 
 
 def _desk(request: Request) -> Desk:
@@ -43,12 +54,21 @@ AtDesk = Annotated[Desk, Depends(_desk)]
 
 
 def authorised(request: Request, desk: AtDesk) -> None:
-    given = request.headers.get("Authorization", "").encode()
-    if not secrets.compare_digest(given, f"Bearer {desk.token}".encode()):
-        raise Refusal(
-            401, "unauthorised", "the token is missing or wrong; take the one from this server's token file",
-            headers={"WWW-Authenticate": "Bearer"},
-        )  # fmt: skip
+    """Lets in whoever has a token; from then on `request.state.name` says who that is."""
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    request.state.name = holder(secret if scheme.lower() == "bearer" else "", desk.keys).name
+
+
+def holder(secret: str, keys: Keyring) -> Token:
+    """Whose `secret` is. Raises `Refusal` (401) when it is nobody's, or no longer good."""
+    token = keys.holder(secret)
+    if token is None:
+        sentence = "the token is missing or wrong; take the one from this server's token file, or ask its owner for one"
+        raise Refusal(401, "unauthorised", sentence, headers=_BEARER)
+    if token.is_expired:
+        sentence = f"the token of {token.name} has expired; ask this server's owner for another one"
+        raise Refusal(401, "expired", sentence, headers=_BEARER)
+    return token
 
 
 def same_wire(request: Request) -> None:

@@ -28,6 +28,10 @@ _CHANNELS = {2: "Y", 3: "RGB", 4: "RGBA"}
 _COMPRESSIONS = {Format.EXR_ZIP: OpenEXR.ZIP_COMPRESSION, Format.EXR_PIZ: OpenEXR.PIZ_COMPRESSION}
 
 
+PIXELS = 1 << 27
+"""Of the largest picture that is decoded, of any kind: 16,384 × 8,192. A small file can claim to be any size."""
+
+
 def read(path: Path) -> Light:
     """The colours of a picture as they are stored, float16 or float32 [H, W, 3] RGB; alpha is left out.
 
@@ -65,7 +69,10 @@ def size(path: Path) -> tuple[int, int]:
     window, frame = header["dataWindow"], header["displayWindow"]
     if window != frame or (window.min.x, window.min.y) != (0, 0):
         raise BadInput(f"{path} holds a part of its frame or more than it; render it without crop and overscan")
-    return window.max.x + 1, window.max.y + 1
+    width, height = window.max.x + 1, window.max.y + 1
+    if width * height > PIXELS:
+        raise BadInput(f"{path} is {width}×{height} pixels, expected at most {PIXELS}; render it smaller")
+    return width, height
 
 
 def encoded(picture: Light, words: Words, compression: Format = Format.EXR_ZIP) -> bytes:

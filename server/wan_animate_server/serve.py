@@ -5,59 +5,73 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import socket
 import sqlite3
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from wan_animate_blender.wire import WIRE_HEADER, WIRE_VERSION, BadInput, Unavailable, write_atomically
+from wan_animate_blender.wire import WIRE_HEADER, WIRE_VERSION, BadInput, write_atomically
 
 from .app import create_app
 from .datafolder import DataFolder
+from .gate import Gate
+from .handover import Handover
 from .jobs import Jobs
-from .supervisor import TOKEN_VARIABLE, Supervisor
+from .keyring import NAME, Keyring, own_secret, token_path
+from .listening import Place
+from .patience import HEAD_BYTES, Connection
+from .supervisor import TOKEN_VARIABLE, Limits, Supervisor
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
+_WEAK = 32
+"""Characters below which a secret that somebody thought up must not guard a door to a network."""
 
-_NAME = "wan-animate"
 _GOODBYE_SECONDS = 2
 """Time that open answers, such as event streams, get when the server stops."""
 
 
-@dataclass(frozen=True)
-class Token:
-    """Who has it may use the server. `file` is None when it came by the environment."""
-
-    secret: str
-    file: Path | None
-
-
-def serve(*, port: int, data: Path | None, token_file: Path | None, ready_file: Path | None, device: str) -> None:
+def serve(
+    *,
+    place: Place,
+    data: Path | None,
+    token_file: Path | None,
+    ready_file: Path | None,
+    devices: Sequence[str],
+    limits: Limits,
+    roots: Sequence[Path],
+    with_parent: bool,
+    store_limit: int | None,
+) -> None:
     """Serve until a signal says stop; then the worker's job is back in the queue and no process is left.
 
-    `port` 0 takes a free one; `ready_file` is written when requests are answered: {"url", "token_file", "pid"}.
+    `store_limit` is in bytes; `ready_file` is written when requests are answered: {"url", "token_file", "pid"}.
+    There is one worker for each of `devices`. Shot folders below `roots` may be handed over instead of uploaded. A
+    server `with_parent` also stops when its standard input ends, as it does when the process that started it is gone.
     Raises `BadInput` or `Unavailable` when that cannot be.
     """
-    folder = DataFolder((data or platformdirs.user_data_path(_NAME, appauthor=False)).resolve())
-    token = find_token(token_file)
-    with _alone(folder), _listening(port) as door:
+    folder = DataFolder((data or platformdirs.user_data_path(NAME, appauthor=False)).resolve())
+    secret, token = os.environ.get(TOKEN_VARIABLE, "").strip() or None, token_path(token_file)
+    keys = Keyring(token, secret)
+    if not place.is_local and len(secret or own_secret(token)) < _WEAK:
+        raise BadInput(f"the token has fewer than {_WEAK} characters; delete the token file, and a good one is made")
+    with _alone(folder), place.listening() as door:
         jobs = Jobs(folder.queue)
         folder.remove_strays({job.id for job in jobs.all()})
-        supervisor = Supervisor(folder, jobs, device)
-        config = uvicorn.Config(
-            create_app(folder, jobs, token.secret), log_config=None, access_log=False, server_header=False,
-            headers=[(WIRE_HEADER, str(WIRE_VERSION))], timeout_graceful_shutdown=_GOODBYE_SECONDS,
-        )  # fmt: skip
-        server = _Server(config, _url(door), token, ready_file)
+        supervisor = Supervisor(folder, jobs, devices, limits)
+        app = create_app(folder, jobs, keys, store_limit, Handover.below(roots))
+        server = _Server(_config(app, place, keys), place.url(door), None if secret else token, ready_file)
         supervisor.start()
+        if with_parent:
+            threading.Thread(target=server.end_with_parent, daemon=True).start()
         try:
             server.run(sockets=[door])
         finally:
@@ -66,44 +80,35 @@ def serve(*, port: int, data: Path | None, token_file: Path | None, ready_file: 
                 ready_file.unlink(missing_ok=True)
 
 
-def find_token(file: Path | None) -> Token:
-    """The token of the environment, of `file`, or of the user's configuration; made at first use, for its owner only.
-
-    Raises `BadInput` when the file can be neither read nor written, or is empty.
-    """
-    if given := os.environ.get(TOKEN_VARIABLE, "").strip():
-        return Token(given, None)
-    path = file or platformdirs.user_config_path(_NAME, appauthor=False) / "token"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _create_token(path)
-        secret = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"the token file {path} cannot be used ({error}); name another one with --token-file") from error
-    if not secret:
-        raise BadInput(f"the token file {path} is empty; delete it, and a new token is made")
-    return Token(secret, path)
-
-
-def _create_token(path: Path) -> None:
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(32))
+def _config(app: ASGIApp, place: Place, keys: Keyring) -> uvicorn.Config:
+    """How `app` is served: behind the gate, by patient connections, with nothing that uvicorn would log or guess."""
+    if place.proxies:  # it says who asks; nobody else is believed
+        app = ProxyHeadersMiddleware(app, trusted_hosts=list(place.proxies))  # type: ignore[assignment, arg-type]
+    return uvicorn.Config(
+        Gate(app, place.known_as, keys, place.proxies), http=Connection, ws="none", proxy_headers=False,
+        h11_max_incomplete_event_size=HEAD_BYTES, ssl_certfile=place.certificate,
+        ssl_keyfile=place.key and str(place.key), log_config=None, access_log=False, server_header=False,
+        headers=[(WIRE_HEADER, str(WIRE_VERSION))], timeout_graceful_shutdown=_GOODBYE_SECONDS,
+    )  # fmt: skip
 
 
 class _Server(uvicorn.Server):
     """Says where it is as soon as it answers."""
 
-    def __init__(self, config: uvicorn.Config, url: str, token: Token, ready_file: Path | None) -> None:
+    def __init__(self, config: uvicorn.Config, url: str, token: Path | None, ready_file: Path | None) -> None:
+        """`token` is the owner's file; None when the environment has it."""
         super().__init__(config)
         self._url, self._token, self._ready_file = url, token, ready_file
 
+    def end_with_parent(self) -> None:
+        """Stop when the pipe that the parent holds closes."""
+        while os.read(sys.stdin.fileno(), 1):  # not through sys.stdin, whose lock would break the interpreter's end
+            pass
+        self.should_exit = True
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        file = None if self._token.file is None else str(self._token.file)
+        file = None if self._token is None else str(self._token)
         log.info("listening at %s, the token is in %s", self._url, file or f"${TOKEN_VARIABLE}")
         if self._ready_file:
             ready = {"url": self._url, "token_file": file, "pid": os.getpid()}
@@ -111,28 +116,10 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-    # Named as TCP, because asyncio turns Nagle's algorithm off only then: else every small answer waits 40 ms for the
-    # other side's delayed acknowledgement.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as door:
-        if os.name == "posix":  # elsewhere it would let two servers have one port
-            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            door.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            raise Unavailable(f"port {port} cannot be used ({error}); choose another one with --port, or 0") from error
-        yield door
-
-
-def _url(door: socket.socket) -> str:
-    return f"http://{HOST}:{door.getsockname()[1]}"
-
-
-@contextmanager
 def _alone(data: DataFolder) -> Iterator[None]:
     """Keep other servers out of the data folder, by a lock that no killed process leaves behind."""
     try:
-        data.root.mkdir(parents=True, exist_ok=True)
+        data.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # plates are nobody else's business
         lock = sqlite3.connect(data.root / "server.lock", timeout=0, isolation_level=None)
         lock.execute("BEGIN EXCLUSIVE")
     except (OSError, sqlite3.Error) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zipfile
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ Floats = NDArray[np.float32]
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
+
+_POSE_ROOM = 1 << 16
+"""Bytes of headers in the file of poses, and of arrays beside them."""
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +196,9 @@ def _expect_size(path: str, given: tuple[int, ...], expected: tuple[int, int]) -
 
 
 def _read_pose(folder: Path, shot: Shot) -> tuple[Floats, Floats]:
+    frames = len(shot.frames)
     try:
+        _expect_as_large_as_told(folder / POSE_FILE, frames)
         with np.load(folder / POSE_FILE, allow_pickle=False) as arrays:
             keypoints = np.asarray(arrays["keypoints"], np.float32)
             boxes = np.asarray(arrays["face_box"], np.float32) if "face_box" in arrays else None
@@ -198,7 +206,6 @@ def _read_pose(folder: Path, shot: Shot) -> tuple[Floats, Floats]:
         raise BadInput(
             f"{POSE_FILE} of the shot {folder} is damaged; expected plain arrays, 'keypoints' among them, export again"
         ) from error
-    frames = len(shot.frames)
     face_box = np.full((frames, 4), np.nan, np.float32) if boxes is None else boxes
     _expect_shape("keypoints", keypoints, (frames, KEYPOINTS, 3), "poses")
     _expect_shape("face_box", face_box, (frames, 4), "face boxes")
@@ -209,6 +216,25 @@ def _read_pose(folder: Path, shot: Shot) -> tuple[Floats, Floats]:
             "claims to be seen; export the shot again"
         )
     return keypoints, face_box
+
+
+def _expect_as_large_as_told(path: Path, frames: int) -> None:
+    """Raise `ValueError` for an archive that unpacks to more than the poses of `frames` frames could be.
+
+    A few kilobytes can be packed zeros for terabytes, and an array's header can ask for memory that no data fills.
+    """
+    most = _POSE_ROOM + frames * KEYPOINTS * 3 * np.dtype(np.float64).itemsize
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > 2 * most:
+            raise ValueError("it unpacks to more than poses of its frames")
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                read = _HEADERS.get(np.lib.format.read_magic(file))
+                if read is None:
+                    raise ValueError(f"{member.filename} is no array of a version that poses have")
+                shape, _, kind = read(file)
+            if math.prod(shape) * kind.itemsize > member.file_size:
+                raise ValueError(f"{member.filename} says that it is larger than it is")
 
 
 def _expect_shape(name: str, array: Floats, expected: tuple[int, ...], what: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from anyio.to_thread import run_sync
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
-from wan_animate_blender.wire import BadInput
+from wan_animate_blender.wire import BadInput, Faces
 
 from . import faces
 from .blobs import Blobs, UploadError
@@ -21,7 +22,7 @@ from .video import read_character
 _BUFFER = 1 << 20
 """Bytes of an upload that are written at once."""
 
-_UPLOAD_STATUS = {"wrong-offset": 416, "too-large": 413, "wrong-hash": 400}
+_UPLOAD_STATUS = {"wrong-offset": 416, "too-large": 413, "wrong-hash": 400, "store-full": 507}
 
 routes = guarded()
 
@@ -58,16 +59,20 @@ async def put_blob(sha256: Digest, request: Request, desk: AtDesk) -> JSONRespon
 
 
 @routes.get("/blobs/{sha256}/faces")
-def show_faces(sha256: Digest, desk: AtDesk) -> JSONResponse:
+async def show_faces(sha256: Digest, desk: AtDesk) -> JSONResponse:
     """The faces in an uploaded picture, so that a character can be looked at before anything is rendered with it."""
     if not desk.blobs.has(sha256):
         raise Refusal(404, "not-found", f"there is no blob {sha256} here; upload it first")
     try:
-        picture = read_character(desk.blobs.path(sha256))
+        found = await run_sync(_find_faces, desk.blobs.path(sha256), limiter=desk.looking)
     except BadInput as error:
-        sentence = "the file is no picture that can be read, or is cut short; choose a whole PNG or JPEG file"
+        sentence = "the file is no picture that can be read, too large or cut short; choose a whole PNG or JPEG file"
         raise Refusal(422, "bad-picture", sentence) from error
-    return JSONResponse(faces.find(picture).to_json())
+    return JSONResponse(found.to_json())
+
+
+def _find_faces(file: Path) -> Faces:
+    return faces.find(read_character(file))
 
 
 def _place(request: Request) -> tuple[int, int | None]:
@@ -87,7 +92,7 @@ async def _receive(sha256: str, start: int, total: int | None, request: Request,
     """Keep what the body holds. Returns the bytes of the blob that are here."""
     known = blobs.has(sha256)
     if not known:
-        await run_sync(blobs.begin, sha256, start)
+        await run_sync(blobs.begin, sha256, start, total)
     async for data in _pieces(request):
         if not known:
             await run_sync(blobs.append, sha256, data)

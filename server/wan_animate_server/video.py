@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
+from PIL import Image
 
 from wan_animate_blender.wire import BadInput, Format, write_atomically
 
@@ -26,6 +28,17 @@ alpha (PNG). float16 or float32: scene-linear, without bounds, premultiplied (EX
 
 EXR = ".exr"
 """How names of files with scene-linear pictures end."""
+
+SMALL = 1920
+"""Pixels of the longer side of a preview: all that is looked at, and a long shot of larger ones would fill memory."""
+
+_KINDS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+"""All that the add-on sends; OpenCV would take many more for pictures, each a decoder that a stranger may try."""
+
+_MOST_BYTES = exr.PIXELS * 8
+"""Of a file of the largest picture, not packed at all."""
+
+Image.MAX_IMAGE_PIXELS = exr.PIXELS  # Pillow's own limit would be in the way of large plates
 
 # Preview quality: visually clean, and a second of 720p still below a megabyte.
 _CRF = "18"
@@ -82,6 +95,17 @@ def write_picture(
         write_atomically(path, data)
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def small(picture: Picture) -> Picture:
+    """[H, W, 3] of any type at a preview's size, each pixel the mean of those that it covers; never enlarged."""
+    height, width = picture.shape[:2]
+    scale = SMALL / max(height, width)
+    if scale >= 1:
+        return picture
+    samples = picture.astype(np.float32) if picture.dtype == np.float16 else picture  # OpenCV knows no halves
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return np.asarray(cv2.resize(samples, size, interpolation=cv2.INTER_AREA))
 
 
 class Preview:
@@ -167,9 +191,12 @@ def _unwritable(path: Path, error: OSError) -> BadInput:
 def _decode(path: Path, how: int) -> Picture:
     """What OpenCV reads from `path`, in its BGR order."""
     try:
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            raise BadInput(f"{path} has {size} bytes, more than any picture; give a PNG or JPEG file")
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"cannot read the picture {path} ({error.strerror}); check that it is there") from error
+    _expect_reasonable(path, data)
     # Through memory, because OpenCV's own file names know only ASCII on Windows.
     stored = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
     if stored is None:
@@ -177,6 +204,19 @@ def _decode(path: Path, how: int) -> Picture:
     if stored.dtype not in (np.uint8, np.uint16):
         raise BadInput(f"{path} holds {stored.dtype} samples, expected 8 or 16 bit; give a PNG file")
     return stored
+
+
+def _expect_reasonable(path: Path, data: bytes) -> None:
+    """Look into a picture's header before anybody decodes it: a few kilobytes can be packed black for gigabytes."""
+    try:
+        with Image.open(io.BytesIO(data), formats=_KINDS) as picture:
+            width, height = picture.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises for damage
+        raise BadInput(
+            f"{path} is not a picture that can be read, or is cut short; give a whole PNG or JPEG file"
+        ) from error
+    if width * height > exr.PIXELS:
+        raise BadInput(f"{path} is {width}×{height} pixels, expected at most {exr.PIXELS}; give a smaller picture")
 
 
 def _rgb(stored: Picture) -> Picture:

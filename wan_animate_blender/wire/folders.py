@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .errors import BadInput
-from .messages import Message, expect
+from .messages import Message, expect, shown
 
 SHOT_FILE = "shot.json"
 TAKE_FILE = "take.json"
@@ -23,6 +23,12 @@ OWNER_FILE = "owner.json"
 TAKES = "takes"
 SEGMENTS = "segments"
 EXPORT_PREFIX, TAKE_PREFIX = "e", "v"
+
+LONGEST_NAME, LONGEST_PATH = 255, 1024
+"""Bytes of a file's name and characters of a relative path, which every system can still open."""
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:]")
+"""Characters with another meaning in a path somewhere, and those that nobody sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +62,19 @@ def check_name(name: str) -> str:
 def check_path(path: str) -> str:
     """A relative POSIX path that stays inside its folder. Raises `WireError`."""
     parts = path.split("/")
-    safe = path and "\\" not in path and ":" not in path and "\0" not in path
+    short = all(len(part.encode()) <= LONGEST_NAME for part in parts) and len(path) <= LONGEST_PATH
     expect(
-        bool(safe) and not any(part in ("", ".", "..") for part in parts),
-        "path", path, "a relative path with forward slashes that stays inside its folder",
+        short and not any(part in ("", ".", "..") for part in parts) and not _UNSAFE.search(path),
+        "path", shown(path), "a relative path with forward slashes that stays inside its folder",
     )  # fmt: skip
     return path
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """Paths of files that can lie in one folder together. Raises `WireError`."""
+    files = set(map(check_path, paths))
+    folders = {str(folder) for path in files for folder in PurePosixPath(path).parents}
+    expect(not files & folders, "path", shown(min(files & folders, default="")), "a file, not a folder of others")
 
 
 def claim_version(parent: Path, prefix: str) -> Path:

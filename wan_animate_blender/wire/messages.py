@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import re
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -17,9 +18,16 @@ from .errors import WireError
 WIRE_VERSION = 1
 """Raised whenever a message changes its meaning; both sides refuse another number with a sentence."""
 
+DEEPEST = 16
+"""Levels of lists and objects in a message at most; a shot has six."""
+
+WHOLE = 2**63
+"""Whole numbers lie below it, on either side of 0, as in every database and array."""
+
 M = TypeVar("M")
 
 _FRACTION = re.compile(r"[0-9]{1,9}/[1-9][0-9]{0,8}")
+_HALF = re.compile("[\ud800-\udfff]")
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -51,10 +59,12 @@ class Message:
 
     @classmethod
     def loads(cls, text: str | bytes) -> Self:
+        """Read JSON. Raises `WireError`, also for what would cost more time or stack than any message does."""
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise WireError(f"{cls.__name__} is not valid JSON ({error}); write it again with this version") from error
+        _expect_flat(data, cls.__name__)
         return cls.from_json(data)
 
 
@@ -68,6 +78,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return value.value if isinstance(value, enum.Enum) else value
+
+
+def _expect_flat(data: Any, where: str) -> None:
+    level = [data]
+    for _ in range(DEEPEST):
+        lists = [node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list)]
+        level = [child for children in lists for child in children]
+    expect(not level, where, f"more than {DEEPEST} levels deep", "a message of this version")
 
 
 def _dataclass(kind: type[M], data: Any, where: str) -> M:
@@ -95,7 +113,8 @@ def _value(hint: Any, data: Any, where: str) -> Any:
         return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(data))
     if origin is dict:
         expect(isinstance(data, dict), where, shown(data), "an object")
-        return {str(key): _value(arguments[1], item, f"{where}[{key!r}]") for key, item in data.items()}
+        items = {_scalar(str, key, f"a key of {where}"): item for key, item in data.items()}
+        return {key: _value(arguments[1], item, f"{where}[{key!r}]") for key, item in items.items()}
     if is_dataclass(hint):
         return _dataclass(typing.cast(type, hint), data, where)
     return _scalar(hint, data, where)
@@ -114,11 +133,15 @@ def _scalar(hint: Any, data: Any, where: str) -> Any:
     fits = isinstance(data, accepted) and (hint is bool) == isinstance(data, bool)
     expect(fits, where, shown(data), _WORDS[hint])
     if hint is float:
-        expect(abs(data) < float("inf"), where, data, "a finite number")
+        expect(abs(data) <= sys.float_info.max, where, shown(data), "a finite number")
         return float(data)
+    if hint is int:
+        expect(abs(data) < WHOLE, where, shown(data), "a whole number of 64 bits")
+    if hint is str:  # JSON can write halves of a character that no file name and no text can hold
+        expect(not _HALF.search(data), where, shown(data), "whole characters")
     return data
 
 
 def shown(data: Any) -> str:
-    text = json.dumps(data, ensure_ascii=False, default=str)
+    text = json.dumps(data, ensure_ascii=False, default=str).encode(errors="backslashreplace").decode()
     return text if len(text) <= 60 else text[:57] + "..."

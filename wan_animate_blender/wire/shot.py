@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from .errors import WireError
 from .finish import Format
-from .folders import FileEntry, check_name, check_path, is_frame_of
+from .folders import SHOT_FILE, FileEntry, check_name, check_path, check_paths, is_frame_of
 from .lens import Lens
 from .messages import WIRE_VERSION, Message, expect, expect_schema
 from .settings import Settings
@@ -162,8 +162,9 @@ class Shot(Message):
             "cut", f"{self.cut_in}-{self.cut_out}", f"a range inside {numbers[0]}-{numbers[-1]}",
         )  # fmt: skip
         expect(self.fps > 0, "fps", self.fps, "a fraction above 0")
-        for path in (*self.files, self.character):
-            check_path(path)
+        check_paths(self.files)
+        check_path(self.character)
+        expect(SHOT_FILE not in self.files, "files", SHOT_FILE, "all files but the one that lists them")
         if self.timecode:
             Timecode.read(self.timecode, self.fps)
         check_format(self.settings.finish.format, self.mode, self.colour.encoding)

@@ -1,0 +1,163 @@
+"""What is asked of every request before anybody looks who sent it, and said in every answer. Knows no routes.
+
+A web page that somebody looks at beside Blender must reach nothing here: not under this machine's name (`Origin`), not
+under a name of its own that leads to this machine (`Host`, against DNS rebinding), and not by being asked whether it
+may (`OPTIONS`: there is no CORS).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .keyring import Keyring
+from .refusals import Refusal, answer
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+_ONCE = ("authorization", "content-length", "content-range", "content-type", "host", "origin", "x-wan-animate-wire")
+"""Headers of which two are a trick: a proxy may look at the one and this server at the other."""
+
+_TOKEN_WORDS = re.compile(r"(access_?|auth_?)?token|api_?key|authorization|bearer|secret|password", re.IGNORECASE)
+
+_LONGEST = 2048
+"""Bytes of an address; the longest is that of a frame, some 200."""
+
+_SAID = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+}
+"""In every answer whose route says nothing else; the page has a policy of its own."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Under which names this server is asked."""
+
+    given: frozenset[str]
+    """By its owner, in lower case."""
+    is_local: bool
+    """Whether it listens on this machine only."""
+
+    def fit(self, host: str) -> bool:
+        """Whether a request for `host`, a name or address without port, is meant for this server.
+
+        Elsewhere than on loopback any address will do: only names lead where their owner likes.
+        """
+        if host in LOOPBACK_NAMES or host in self.given:
+            return True
+        if self.is_local:
+            return False
+        return _is_address(host) or host in (socket.gethostname().lower(), socket.getfqdn().lower())
+
+
+@dataclass(frozen=True)
+class Gate:
+    """An ASGI application before another one."""
+
+    behind: ASGIApp
+    names: Names
+    keys: Keyring
+    proxies: frozenset[str] = frozenset()
+    """Addresses that alone may ask, because they speak TLS for this server. Empty: everybody may."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.behind(scope, receive, send)
+            return
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _SAID.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            self.check(scope)
+        except Refusal as refusal:
+            await answer(refusal)(scope, receive, sent)
+        else:
+            await self.behind(scope, receive, sent)
+
+    def check(self, scope: Scope) -> None:
+        """Raise `Refusal` for a request that no honest client sends."""
+        if len(scope["raw_path"]) + len(scope["query_string"]) > _LONGEST:
+            raise Refusal(414, "too-long", f"the address has more than {_LONGEST} bytes; none of this server has")
+        peer = scope["client"][0] if scope["client"] else ""
+        if self.proxies and peer not in self.proxies | set(LOOPBACK_NAMES):
+            raise Refusal(403, "not-the-proxy", "this server talks to its proxy only; ask that one")
+        headers = Headers(scope=scope)
+        for name in _ONCE:
+            if len(headers.getlist(name)) > 1:
+                raise Refusal(400, "doubled-header", f"the header {name} is there more than once; send it once")
+        self._check_names(headers)
+        if scope["method"] == "OPTIONS":
+            raise Refusal(405, "wrong-method", "pages of other servers may ask nothing here; there is no CORS")
+        if any(map(self._is_token, _texts(scope))) or any(map(_TOKEN_WORDS.fullmatch, _fields(scope))):
+            sentence = "a token has no place in an address, which ends up in logs; send it as Authorization: Bearer"
+            raise Refusal(400, "token-in-address", sentence)
+
+    def _check_names(self, headers: Headers) -> None:
+        host = headers.get("host", "")
+        if not self.names.fit(_bare(host)):
+            sentence = f"this server is not called {host[:80]!r}; its owner may name it so with --name"
+            raise Refusal(421, "other-host", sentence)
+        if (origin := headers.get("origin")) is not None:
+            self._check_origin(origin, host, headers.get("sec-fetch-site", ""))
+
+    def _check_origin(self, origin: str, host: str, site: str) -> None:
+        # Forms of a page that names no referrer have the origin "null"; the browser still says whose they are, in a
+        # header that no page can write.
+        if origin == "null" and site == "same-origin":
+            return
+        with suppress(ValueError):
+            place = urlsplit(origin)
+            # A proxy may ask under another name than the browser asked it.
+            if place.netloc.lower() == host.lower() or (place.hostname or "") in self.names.given:
+                return
+        raise Refusal(403, "other-origin", f"a page of {origin[:80]!r} may ask nothing here")
+
+    def _is_token(self, text: str) -> bool:
+        return bool(text) and self.keys.knows(text)
+
+
+def _bare(host: str) -> str:
+    """A host without its port; "" for what is none."""
+    found = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_.-]+))(?::\d{1,5})?", host.lower())
+    return (found[1] or found[2]).removesuffix(".") if found else ""
+
+
+def _is_address(host: str) -> bool:
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(host))
+    return False
+
+
+def _query(scope: Scope) -> str:
+    return bytes(scope["query_string"]).decode("latin-1")
+
+
+def _fields(scope: Scope) -> Iterator[str]:
+    return (name for name, _ in parse_qsl(_query(scope), keep_blank_values=True))
+
+
+def _texts(scope: Scope) -> Iterator[str]:
+    """All of an address that might be a token."""
+    yield from str(scope["path"]).split("/")
+    yield unquote(_query(scope))
+    for pair in parse_qsl(_query(scope), keep_blank_values=True):
+        yield from pair
