@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from wan_animate_blender.wire import (
     EXPORT_PREFIX,
     SEGMENTS,
     SHOT_FILE,
+    TAKE_FILE,
     TAKES,
     Shot,
     check_path,
@@ -49,20 +51,55 @@ class DataFolder:
     def takes(self, job: str, shot: str) -> Path:
         return self.jobs / job / shot / TAKES
 
+    def base(self, job: str, shot: str) -> Path:
+        """Of a re-take: the take that it begins from, safe from being removed with its own job."""
+        return self.jobs / job / shot / "base"
+
+    def log(self, job: str) -> Path:
+        """What workers said while they had `job`. Hidden, as no shot's name is."""
+        return self.jobs / job / ".log.txt"
+
+    def previews(self, job: str) -> Path:
+        """Small pictures of frames that somebody looked at."""
+        return self.jobs / job / ".previews"
+
     def lay_out(self, job: str, shot: Shot, blob: Callable[[str], Path]) -> None:
         """Make the shot folder of `job` from blobs by their SHA-256, by hard links where the disk has them.
 
         It appears whole or not at all. Raises `OSError`.
         """
-        part = self.jobs / f".{job}.part"
-        folder = part / self.export(job, shot.name).relative_to(self.jobs / job)
-        try:
+        with self._appearing(job) as part:
+            folder = part / self.export(job, shot.name).relative_to(self.jobs / job)
             folder.mkdir(parents=True)
             for path, entry in shot.files.items():
-                target = folder / check_path(path)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _link(blob(entry.sha256), target)
+                _link(blob(entry.sha256), folder / check_path(path))
             write_atomically(folder / SHOT_FILE, shot.dumps().encode())
+
+    def lay_out_empty(self, job: str, shot: str) -> None:
+        """Make the folder of a `job` whose export lies elsewhere. Raises `OSError`."""
+        with self._appearing(job) as part:
+            (part / shot).mkdir(parents=True)
+
+    def lay_out_retake(self, job: str, shot: str, export: Path | None, take: Path, files: Iterable[str]) -> None:
+        """Make the folder of a `job` that begins from `files` of a finished `take`, and of `export` where that is here.
+
+        It appears whole or not at all, and needs neither of the two any more. Raises `OSError`.
+        """
+        with self._appearing(job) as part:
+            base = part / self.base(job, shot).relative_to(self.jobs / job)
+            base.mkdir(parents=True)
+            for path in (TAKE_FILE, *files):
+                _link(take / check_path(path), base / path)
+            if export:
+                _link_all(export, part / self.export(job, shot).relative_to(self.jobs / job))
+
+    @contextmanager
+    def _appearing(self, job: str) -> Iterator[Path]:
+        """A folder that becomes the one of `job` when the block ends well."""
+        part = self.jobs / f".{job}.part"
+        try:
+            part.mkdir(parents=True)
+            yield part
             part.rename(self.jobs / job)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -78,7 +115,14 @@ class DataFolder:
                 self.remove(folder.name)
 
 
+def _link_all(source: Path, target: Path) -> None:
+    for file in source.rglob("*"):
+        if file.is_file():
+            _link(file, target / file.relative_to(source))
+
+
 def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
     except OSError:  # another disk, a file system without links, or too many of them
