@@ -7,7 +7,7 @@ before it to the first. What is handed over and stored stays as it was generated
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,11 +35,11 @@ class Anchored:
     """How the frames of one segment are delivered."""
 
     correction: Doubles
-    """As it was fitted, or as an earlier take froze it."""
+    """As it was fitted, or as an earlier take froze it, from the first to the last frame of `keep`."""
     strength: float
-    frames: int
+    keep: range
     seam: SeamRecord | None
-    """None of a segment that joins nothing known."""
+    """None of a segment that joins nothing that was seen."""
 
     @property
     def grades(self) -> tuple[Grade, ...]:
@@ -47,80 +47,79 @@ class Anchored:
         ends = self.correction.tolist()
         return tuple(Grade(gains=tuple(gains), offsets=tuple(offsets)) for gains, offsets in ends)
 
-    def deliver(self, place: int, frame: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """The segment's frame `place`, counted from 0, in the colours that it is delivered in."""
+    def deliver(self, i: int, frame: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Frame `i` of the shot, counted from 0, or cells of it, in the colours that it is delivered in."""
         if self.strength == 0:
             return frame
-        share = place / max(self.frames - 1, 1)
-        return seams.corrected(frame, seams.between(seams.weakened(self.correction, self.strength), share))
+        return seams.corrected(frame, seams.between(seams.weakened(self.correction, self.strength), self.share(i)))
+
+    def share(self, i: int) -> float:
+        """The place of frame `i` between the first frame of `keep`, 0, and the last, 1."""
+        return (i - self.keep.start) / max(len(self.keep) - 1, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class _Side:
     """Frames of one segment beside a join."""
 
-    places: range
-    """0 is the first frame that the segment delivers; its renderings of handed-over frames lie before."""
+    frames: range
+    """Of the shot."""
     colours: Floats
     """As generated: [n, h, w, 3], one for each cell."""
     shown: Mask
     """Cells that are seen of it, [n, h, w]."""
 
     def delivered(self, anchored: Anchored) -> Floats:
-        return np.stack([anchored.deliver(*one) for one in zip(self.places, self.colours, strict=True)])
-
-
-@dataclass(frozen=True, eq=False)
-class _End:
-    """The last frames of the newest segment."""
-
-    last: int
-    """Shot number of the very last one."""
-    side: _Side
-    anchored: Anchored
+        return np.stack([anchored.deliver(*one) for one in zip(self.frames, self.colours, strict=True)])
 
 
 class Guard:
     """Anchors segments, which come in their order. `pool` looks at several frames at once."""
 
-    def __init__(self, signals: Signals, strength: float, pool: Executor, frozen: Iterable[SegmentRecord] = ()) -> None:
-        """Frames that are among the `frozen` segments of an earlier take keep the correction that they have there."""
-        self._signals, self._strength, self._pool = signals, strength, pool
+    def __init__(
+        self, signals: Signals, strength: float, pool: Executor, first: int, frozen: Iterable[SegmentRecord] = ()
+    ) -> None:
+        """`first` is the number of the shot's first frame. Segments that are `frozen` in an earlier take stay so."""
+        self._signals, self._strength, self._pool, self._first = signals, strength, pool, first
         self._frozen = [record for record in frozen if record.grades]
-        self._end: _End | None = None
+        self._end: tuple[_Side, Anchored] | None = None
 
-    def anchor(self, made: Decoded, numbers: Sequence[int]) -> Anchored:
-        """How to deliver `made`, whose frames have these shot numbers."""
-        overlap, count = len(made.head), len(made.frames)
-        start = self._side(made, range(-overlap, min(count, AROUND)))
-        joined = self._end if self._end and overlap and self._end.last + 1 == numbers[0] else None
-        correction = self._kept(numbers)
+    def anchor(self, made: Decoded) -> Anchored:
+        """How to deliver the frames of `made`."""
+        overlap, stop = len(made.head), made.first + len(made.frames)
+        start = self._side(made, range(made.first - overlap, min(stop, made.first + AROUND)))
+        joined = self._end if self._end and overlap and self._end[0].frames.stop == made.first else None
+        correction = self._kept(made.part.index)
         if correction is None:
             correction = self._fitted(made, start, joined)
-        found = Anchored(correction, self._strength, count, None)
+        found = Anchored(correction, self._strength, made.part.keep, None)
         if joined:
-            found = replace(found, seam=_judged(numbers[0], overlap, joined, start, found))
-        end = self._side(made, range(max(count - AROUND, -overlap), count))
-        self._end = _End(numbers[-1], end, found)
+            found = replace(found, seam=_judged(made.first + self._first, overlap, joined, start, found))
+        self._end = self._side(made, range(max(stop - AROUND, made.first - overlap), stop)), found
         return found
 
-    def _kept(self, numbers: Sequence[int]) -> Doubles | None:
-        """What an earlier take has frozen for these frames."""
-        ends = [_frozen_at(self._frozen, number) for number in (numbers[0], numbers[-1])]
-        return np.stack([end for end in ends if end is not None]) if all(end is not None for end in ends) else None
+    def _kept(self, index: int) -> Doubles | None:
+        """What an earlier take has frozen for the segment `index`."""
+        return next((_correction(record) for record in self._frozen if record.index == index), None)
 
-    def _fitted(self, made: Decoded, start: _Side, joined: _End | None) -> Doubles:
-        """By the plate, by the segment before, or not at all: the first two may have nothing to compare."""
+    def _fitted(self, made: Decoded, start: _Side, joined: tuple[_Side, Anchored] | None) -> Doubles:
+        """By the plate, by the segment before, or not at all: each may have nothing to compare."""
         found = self._by_plate(made) if self._signals.mode is Mode.REPLACE else None
         if found is None and joined:
-            found = _by_overlap(len(made.head), start, joined)
-        return seams.NEUTRAL if found is None else found
+            found = _by_overlap(len(made.head), start, *joined)
+        return self._continued(made.first + self._first - 1) if found is None else found
+
+    def _continued(self, number: int) -> Doubles:
+        """The grade of the frame with this number goes on in an extension of its take; else nothing is changed."""
+        ends = (_correction(record)[1] for record in self._frozen if record.last == number)
+        end = next(ends, None)
+        return seams.NEUTRAL if end is None else np.stack((end, end))
 
     def _by_plate(self, made: Decoded) -> Doubles | None:
-        count = len(made.frames)
-        places = np.unique(np.linspace(0, count - 1, SAMPLED).round().astype(int)).tolist()
-        pairs = list(self._pool.map(lambda place: self._known(made.first + place, made.frames[place]), places))
-        when = [np.full(len(seen), place / max(count - 1, 1)) for place, (seen, _) in zip(places, pairs, strict=True)]
+        frames = np.unique(np.linspace(0, len(made.frames) - 1, SAMPLED).round().astype(int)).tolist()
+        pairs = list(self._pool.map(lambda place: self._known(made.first + place, made.frames[place]), frames))
+        last = max(len(made.frames) - 1, 1)
+        when = [np.full(len(seen), place / last) for place, (seen, _) in zip(frames, pairs, strict=True)]
         seen, wanted = (np.concatenate([pair[part] for pair in pairs]) for part in (0, 1))
         return seams.fit(seen, wanted, np.concatenate(when), blame=1.0)
 
@@ -139,44 +138,34 @@ class Guard:
             return np.ones((self._signals.height // CELL, self._signals.width // CELL), bool)
         return np.asarray(self._signals.mask(i)[::CELL, ::CELL] > 0)
 
-    def _side(self, made: Decoded, places: range) -> _Side:
-        frames = [made.frames[place] if place >= 0 else made.head[place] for place in places]
-        colours = self._pool.map(seams.cells, frames)
-        shown = self._pool.map(self._shown, [made.first + place for place in places])
-        return _Side(places, np.stack(list(colours)), np.stack(list(shown)))
+    def _side(self, made: Decoded, frames: range) -> _Side:
+        pictures = [made.frames[i - made.first] if i >= made.first else made.head[i - made.first] for i in frames]
+        colours = self._pool.map(seams.cells, pictures)
+        shown = self._pool.map(self._shown, frames)
+        return _Side(frames, np.stack(list(colours)), np.stack(list(shown)))
 
 
-def _frozen_at(records: Iterable[SegmentRecord], number: int) -> Doubles | None:
-    """The correction [2, 3] of the frame with this shot number."""
-    for record in records:
-        if record.first <= number <= record.last:
-            ends = np.array([(grade.gains, grade.offsets) for grade in record.grades])
-            return seams.between(ends, (number - record.first) / max(record.last - record.first, 1))
-    return None
+def _correction(record: SegmentRecord) -> Doubles:
+    return np.array([(grade.gains, grade.offsets) for grade in record.grades])
 
 
-def _by_overlap(overlap: int, start: _Side, joined: _End) -> Doubles | None:
+def _by_overlap(overlap: int, start: _Side, end: _Side, before: Anchored) -> Doubles | None:
     """What brings a segment to the one before as that is anchored in full, by the frames that both have rendered.
 
     The same at all times: those frames lie at one end, and say nothing of the other.
     """
-    full = replace(joined.anchored, strength=1.0)
-    wanted = joined.side.delivered(full)[-overlap:].reshape(-1, 3)
+    wanted = end.delivered(replace(before, strength=1.0))[-overlap:].reshape(-1, 3)
     seen = start.colours[:overlap].reshape(-1, 3)
     return seams.fit(seen, wanted, np.full(len(seen), 0.5), blame=0.5)
 
 
-def _judged(frame: int, overlap: int, joined: _End, start: _Side, anchored: Anchored) -> SeamRecord:
-    """The join before `frame`, as generated and as delivered."""
-    shown = joined.side.shown[-overlap:]
-    versions = (
-        (joined.side.colours, start.colours),
-        (joined.side.delivered(joined.anchored), start.delivered(anchored)),
-    )
-    colours = [seams.difference(before[-overlap:][shown], after[:overlap][shown]) for before, after in versions]
-    seen = np.concatenate((joined.side.shown, start.shown[overlap:]))
-    join = len(joined.side.places)
-    motion = [seams.unrest(np.concatenate((before, after[overlap:])), join, seen) for before, after in versions]
+def _judged(number: int, overlap: int, joined: tuple[_Side, Anchored], start: _Side, anchored: Anchored) -> SeamRecord:
+    """The join before the frame with this number, as generated and as delivered."""
+    end, before = joined
+    versions = ((end.colours, start.colours), (end.delivered(before), start.delivered(anchored)))
+    shown, seen = end.shown[-overlap:], np.concatenate((end.shown, start.shown[overlap:]))
+    colours = [seams.difference(one[-overlap:][shown], other[:overlap][shown]) for one, other in versions]
+    motion = [seams.unrest(np.concatenate((one, other[overlap:])), len(one), seen) for one, other in versions]
     return SeamRecord(
-        frame=frame, colour_before=colours[0], colour_after=colours[1], motion_before=motion[0], motion_after=motion[1]
+        frame=number, colour_before=colours[0], colour_after=colours[1], motion_before=motion[0], motion_after=motion[1]
     )
