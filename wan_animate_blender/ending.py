@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import bpy
 
@@ -44,7 +44,7 @@ class Ending:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, _handler(handler))
 
     def check(self) -> None:
         """Raise `Ended` when a signal has asked for it."""
@@ -58,6 +58,12 @@ class Ending:
         raise self._ended
 
 
+def _handler(before: Any) -> Any:
+    """What a signal did before: None stands for a handler that Blender set before Python was there, which nobody can
+    have back."""
+    return signal.SIG_DFL if before is None else before
+
+
 @contextlib.contextmanager
 def interruptible(cancelled: Cancelled) -> Iterator[None]:
     """Let the first Ctrl-C set `cancelled`, so that the server is told, and the second one end this at once."""
@@ -66,7 +72,7 @@ def interruptible(cancelled: Cancelled) -> Iterator[None]:
         cancelled.set()
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = _handler(signal.signal(signal.SIGINT, ask))
     try:
         yield
     finally:

@@ -143,6 +143,21 @@ def test_a_signal_that_arrives_in_a_callback_of_blenders_is_not_lost(plate: Any,
     assert list((tmp_path / "wan_animate" / "SH010").iterdir()) == []
 
 
+def test_a_handler_that_was_there_before_python_does_not_end_an_export(
+    plate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python calls it None and does not take that back; Blender 5.2 brings one for SIGTERM."""
+    real, answered = signal.signal, set[int]()
+
+    def hidden(number: int, handler: Any) -> Any:
+        before = real(number, handler)
+        return before if number in answered else answered.add(number)
+
+    monkeypatch.setattr(signal, "signal", hidden)
+    assert main(["export", "--strip", "plate"]) == ExitCode.DONE
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_ctrl_c_while_the_server_renders_cancels_the_job_and_keeps_the_export(
     plate: Any, served: Served, tmp_path: Path, capsys: Any
 ) -> None:
