@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from wan_animate_blender.wire import SHOT_FILE, WIRE_HEADER, ErrorReply, ExitCode, Job, JobState, Shot, TakeState
-from wan_animate_server import serve
+from wan_animate_server.listening import Place
 
 from .conftest import QUICK, Make, command, relist_files, write_export
 from .serving import LONG, PATIENCE, Running, serving
@@ -70,7 +70,7 @@ def test_nothing_is_served_without_the_token(server: Running, method: str, path:
         reply = requests.request(method, server.url + path, headers={WIRE_HEADER: "1"} | headers, timeout=5)
         refusal(reply, 401, "unauthorised")
     reply = requests.request(method, f"{server.url}{path}?token={server.token}", headers={WIRE_HEADER: "1"}, timeout=5)
-    refusal(reply, 401, "unauthorised")
+    refusal(reply, 400, "token-in-address")
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
@@ -325,7 +325,7 @@ def test_a_token_of_the_environment_goes_before_the_file_and_reaches_no_worker(t
 
 def test_small_answers_do_not_wait_for_acknowledgements() -> None:
     """asyncio turns Nagle's algorithm off for sockets that say that they are TCP; an accepted one inherits it."""
-    with serve._listening(0) as door:
+    with Place().listening() as door:
         door.listen()
         with socket.create_connection(door.getsockname()), door.accept()[0] as accepted:
             assert accepted.proto == socket.IPPROTO_TCP
