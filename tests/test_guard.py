@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wan_animate_blender.wire import Mode, Plan, SegmentRecord
+from wan_animate_blender.wire import TAKE_FILE, Finish, Mode, Plan, SegmentRecord, Take
 from wan_animate_server import seams
 from wan_animate_server.conditions import Mask, Picture
 from wan_animate_server.guard import Anchored, Guard
 from wan_animate_server.pipeline import Decoded
+from wan_animate_server.render import render
 from wan_animate_server.segments import Part, Span, plan
+from wan_animate_server.video import read_picture
+
+from .conftest import QUICK, write_export
 
 WIDTH, HEIGHT = 96, 64
 BOTH_MODES = pytest.mark.parametrize("mode", list(Mode))
@@ -276,3 +281,80 @@ def test_broken_pictures_break_no_correction(mode: Mode, pool: ThreadPoolExecuto
         assert np.isfinite(how.correction).all()
         if how.seam:
             how.seam.dumps()
+
+
+# --- through a real render ------------------------------------------------------------------------
+
+FRAMES, SEGMENTS = 17, 4
+
+
+def taken(root: Path, mode: Mode, strength: float) -> tuple[Path, Take]:
+    """A render from scratch: the take's folder and the take."""
+    settings = replace(QUICK, finish=Finish(seams=strength))
+    folder = write_export(root, frames=FRAMES, mode=mode, settings=settings)
+    steps = render(folder, check=lambda: None)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value, Take.loads((end.value / TAKE_FILE).read_bytes())
+
+
+Both = tuple[Mode, tuple[Path, Take], tuple[Path, Take]]
+
+
+@pytest.fixture(scope="module", params=list(Mode))
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """The same shot without and with the guard, neither knowing anything of the other."""
+    without, guarded = (taken(tmp_path_factory.mktemp("seams"), request.param, strength) for strength in (0.0, 1.0))
+    return request.param, without, guarded
+
+
+def test_a_take_tells_the_figures_of_every_join_and_the_grades_of_every_segment(both: Both) -> None:
+    _, (_, without), (_, take) = both
+    for one in (without, take):
+        assert len(one.segments) == SEGMENTS
+        assert [seam.frame for seam in one.seams] == [record.first for record in one.segments[1:]]
+    assert all(seam.colour_before == seam.colour_after for seam in without.seams)
+    assert sum(seam.colour_after for seam in take.seams) < sum(seam.colour_before for seam in take.seams)
+    assert [seam.colour_before for seam in take.seams] == [seam.colour_before for seam in without.seams]
+    for record in take.segments:
+        for grade in record.grades:
+            assert all(seams.GAINS[0] <= gain <= seams.GAINS[1] for gain in grade.gains)
+            assert all(seams.OFFSETS[0] <= offset <= seams.OFFSETS[1] for offset in grade.offsets)
+    assert any(grade.gains != (1, 1, 1) for record in take.segments for grade in record.grades)
+
+
+def test_what_is_stored_and_handed_over_is_the_same_with_and_without_the_guard(both: Both) -> None:
+    _, *takes = both
+    stores = [folder.parents[1] / "segments" for folder, _ in takes]
+    names = [sorted(p.relative_to(store).as_posix() for p in store.rglob("*.npy")) for store in stores]
+    assert names[0] == names[1] and len(names[0]) == 3 * SEGMENTS
+    for name in names[0]:
+        assert (stores[0] / name).read_bytes() == (stores[1] / name).read_bytes(), name
+
+
+def test_without_strength_the_delivered_frames_are_the_stored_ones(both: Both) -> None:
+    mode, (folder, take), (other, _) = both
+    layer, differs = ("character" if mode is Mode.REPLACE else "generated"), 0
+    for record in take.segments:
+        raw = np.load(folder.parents[1] / "segments" / record.key / "frames.npy")
+        for number, frame in zip(range(record.first, record.last + 1), raw, strict=True):
+            picture = read_picture(folder / layer / f"{number}.png")
+            seen = picture.any(-1)  # the character is black where nothing of it is
+            np.testing.assert_array_equal(picture[seen], np.rint(frame[seen].astype(np.float32) * 255))
+            assert seen.mean() > 0.2
+            differs += int((read_picture(other / layer / f"{number}.png") != picture).any())
+    assert differs >= FRAMES / 2, "and with it they are others"
+
+
+@pytest.mark.parametrize("both", [Mode.REPLACE], indirect=True)
+def test_the_guard_changes_nothing_outside_of_the_alpha(both: Both) -> None:
+    _, (without, take), (guarded, _) = both
+    for number in range(take.first, take.last + 1):
+        name = f"{number}.png"
+        matte, plate = read_picture(guarded / "matte" / name), read_picture(guarded.parents[1] / "e001/plate" / name)
+        np.testing.assert_array_equal(matte, read_picture(without / "matte" / name))
+        clear = matte[..., 0] == 0
+        assert clear.any()
+        np.testing.assert_array_equal(read_picture(guarded / "comp" / name)[clear], plate[clear])
