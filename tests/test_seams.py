@@ -62,6 +62,15 @@ def test_noise_takes_no_contrast_away(spread: float, blame: float) -> None:
     np.testing.assert_allclose(found[:, 0], 1, atol=0.03)
 
 
+def test_pictures_that_have_nothing_in_common_keep_their_contrast() -> None:
+    random = np.random.default_rng(2)
+    one, other = (random.uniform(0.2, 0.7, (4000, 3)).astype(np.float32) for _ in range(2))
+    for blame in (0.5, 1.0):
+        found = fitted(one, other + np.float32(0.05), np.tile(TIMES, 10), blame)
+        np.testing.assert_allclose(found[:, 0], 1, atol=0.02)
+        np.testing.assert_allclose(found[:, 1], 0.05, atol=0.03)
+
+
 def test_what_is_cut_off_in_both_pictures_says_nothing() -> None:
     black = np.zeros_like(COLOURS)
     seen = np.concatenate((COLOURS, black, black))

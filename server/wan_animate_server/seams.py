@@ -142,7 +142,9 @@ def _solve(x: Doubles, y: Doubles, t: Doubles, weights: Doubles, blame: float) -
     """The best correction within the limits for weighted samples: gains first, then offsets that suit them.
 
     What is missing, y − x, is regressed on z = (1 − blame)·x + blame·y, of which chance makes neither more nor less;
-    regressed on x it would lean towards no contrast at all (errors in variables; Bland and Altman 1986 for 1/2).
+    regressed on x it would lean towards no contrast at all (errors in variables; Bland and Altman 1986 for 1/2). Gains
+    are believed as far as both agree on what is lighter than what: a plain wall, or two pictures that have nothing to
+    do with each other, leave an offset.
     """
     share, ends = 2 * t - 1, np.array([-1.0, 1.0])
     found = NEUTRAL.copy()
@@ -152,11 +154,19 @@ def _solve(x: Doubles, y: Doubles, t: Doubles, weights: Doubles, blame: float) -
         columns = np.stack((level, level * share, np.ones_like(t), share), 1)
         mean, slope = _ridge(columns, other - one, weights)[:2]
         loss = np.clip(mean + slope * ends, -0.5, 0.5)  # gains beyond all limits, and no pole
+        loss *= _agreement(one, other, weights)
         found[:, 0, channel] = np.clip((1 + loss * (1 - blame)) / (1 - loss * blame), *GAINS)
         first, last = found[:, 0, channel]
         mean, slope = _ridge(columns[:, 2:], other - one * ((1 - t) * first + t * last), weights)
         found[:, 1, channel] = np.clip(mean + slope * ends, *OFFSETS)
     return found
+
+
+def _agreement(one: Doubles, other: Doubles, weights: Doubles) -> float:
+    """The square of the weighted correlation, 0 where it is negative."""
+    x, y = (part - np.average(part, weights=weights) for part in (one, other))
+    both, alone = np.sum(weights * x * y), np.sum(weights * x * x) * np.sum(weights * y * y)
+    return float(max(both, 0) ** 2 / alone) if alone > 0 else 0.0
 
 
 def _ridge(columns: Doubles, target: Doubles, weights: Doubles) -> Doubles:
