@@ -15,6 +15,7 @@ from wan_animate_blender.wire import BadInput, Interrupted
 from wan_animate_server import delivery, layering, shot
 from wan_animate_server.delivery import Delivery
 from wan_animate_server.pipeline import Decoded
+from wan_animate_server.segments import Part
 from wan_animate_server.signals import ShotSignals
 from wan_animate_server.take import TakeFolder
 from wan_animate_server.video import Picture, write_picture
@@ -36,7 +37,10 @@ def take(signals: ShotSignals, tmp_path: Path) -> TakeFolder:
 
 def segment(index: int, first: int, frames: int) -> Decoded:
     made = np.full((frames, HEIGHT, WIDTH, 3), 0.5, np.float16)
-    return Decoded(index, 2, first, made, seed=index, key=f"{index}" * 64, head=made[: min(first, 1)], reused=False)
+    head = made[: min(first, 1)]
+    rendered = range(first - len(head), first + frames)
+    part = Part(index, tuple(rendered), range(first, first + frames), seed=index, key=f"{index}" * 64)
+    return Decoded(index, 2, part, first, made, head, reused=False)
 
 
 @contextmanager

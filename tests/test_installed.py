@@ -16,14 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from wan_animate_blender.wire import LoraUse, Mode, Precision, Settings, Unavailable, sha256_file
-from wan_animate_server import installed, pipeline
+from wan_animate_server import assembly, installed, pipeline
 from wan_animate_server import library as library_room
 from wan_animate_server.installed import NEEDED, adapt, keep_default_prompt, load_model
 from wan_animate_server.intake import take_in
 from wan_animate_server.library import Library, Manifest, ManifestFile, manifest, manifests
 from wan_animate_server.memo import Memo
 from wan_animate_server.pipeline import Decoded, Model
-from wan_animate_server.segments import plan
+from wan_animate_server.retake import whole
 from wan_animate_server.weights import PUPPET, RANDOM_WEIGHTS
 
 from .benchmarks.full_size import Noise, Nothing, tiny, write_model
@@ -71,7 +71,7 @@ def load(library: Library) -> Load:
 
 def frames(model: Model, mode: Mode = Mode.ANIMATE, settings: Settings = SETTINGS) -> Tensor:
     signals = Noise(mode, 9, 48, 32)
-    events = pipeline.generate(model, signals, settings, Nothing(), lambda: None)
+    events = assembly.generate(model, signals, settings, Nothing(), lambda: None)
     return torch.cat([torch.from_numpy(event.frames) for event in events if isinstance(event, Decoded)])
 
 
@@ -306,10 +306,10 @@ def test_the_small_models_manifest_names_every_file_in_its_folder() -> None:
 
 def test_every_change_of_loras_changes_the_keys_of_segments(load: Load, library: Library, own: str) -> None:
     model, signals = load(), Noise(Mode.REPLACE, 9, 48, 32)
-    (span,) = plan(9, SETTINGS.segment, SETTINGS.overlap, SETTINGS.plan)
+    (part,) = whole(9, SETTINGS)
 
     def key(settings: Settings) -> str:
-        return pipeline.segment_key(adapt(model, Mode.REPLACE, settings, library), signals, settings, span, "")
+        return assembly.segment_key(adapt(model, Mode.REPLACE, settings, library), signals, settings, part, "")
 
     uses = ((), (LoraUse(name=own),), (LoraUse(name=own, strength=0.5),))
     keys = {key(replace(SETTINGS, relight=relight, loras=loras)) for relight in (0.0, 0.5, 1.0) for loras in uses}

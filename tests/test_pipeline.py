@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,12 +27,13 @@ from wan_animate_blender.wire import (
     Solver,
     TryElsewhere,
 )
-from wan_animate_server import conditions, pipeline
+from wan_animate_server import assembly, conditions
 from wan_animate_server.conditions import Mask, Picture
 from wan_animate_server.memo import Memo
 from wan_animate_server.model.vae import VAE
 from wan_animate_server.pipeline import Conditioned, Decoded, Event, Model, ShotRender, Stepped, StoredSegment
 from wan_animate_server.preview import Preview
+from wan_animate_server.retake import whole
 from wan_animate_server.segments import plan, segment_seed
 from wan_animate_server.weights import PUPPET, read_model
 
@@ -92,9 +93,8 @@ class Noise:
     width: int = WIDTH
     height: int = HEIGHT
 
-    @property
-    def digest(self) -> str:
-        return f"{self.mode} {self.frames}"
+    def digest(self, frames: Sequence[int]) -> str:
+        return f"{self.mode} {frames}"
 
     def reference(self) -> Picture:
         return self._picture(0)
@@ -124,6 +124,9 @@ class Memory:
 
     segments: dict[str, StoredSegment] = field(default_factory=dict)
 
+    def has(self, key: str) -> bool:
+        return key in self.segments
+
     def get(self, key: str) -> StoredSegment | None:
         return self.segments.get(key)
 
@@ -140,7 +143,7 @@ QUICK = Settings(steps=2, segment=9, seed=5)
 
 
 def render(model: Model, signals: Noise, settings: Settings = QUICK, store: Memory | None = None) -> list[Event]:
-    return list(pipeline.generate(model, signals, settings, store or Memory(), never))
+    return list(assembly.generate(model, signals, settings, store or Memory(), never))
 
 
 def decoded(events: list[Event]) -> list[Decoded]:
@@ -353,10 +356,11 @@ def shot_render(model: Model, signals: Noise, settings: Settings) -> ShotRender:
 def test_a_segment_alone_equals_itself_in_sequence_bit_for_bit(model: Model, mode: Mode, overlap: int) -> None:
     settings, store, signals = replace(QUICK, overlap=overlap), Memory(), Noise(mode, 19)
     parts = decoded(render(model, signals, settings, store))
-    spans = plan(19, settings.segment, overlap, settings.plan)
+    spans = whole(19, settings)
     for before, part in pairwise(parts):
         with torch.inference_mode():
-            alone = shot_render(model, signals, settings).segment(spans[part.segment], store.segments[before.key].tail)
+            tail = store.segments[before.key].tail
+            alone = shot_render(model, signals, settings).segment(spans[part.segment], tail, 0)
             while True:
                 try:
                     next(alone)
@@ -397,7 +401,7 @@ def test_what_was_finished_before_an_interruption_is_reused_to_the_same_bits(mod
     undisturbed = render(model, signals)
     before: list[Event] = []
     with pytest.raises(Interrupted):
-        for event in pipeline.generate(model, signals, QUICK, store, Alarm(at=50)):
+        for event in assembly.generate(model, signals, QUICK, store, Alarm(at=50)):
             before.append(event)
     finished = decoded(before)
     assert 1 <= len(finished) < len(decoded(undisturbed))
@@ -437,7 +441,7 @@ def work(model: Model) -> Iterator[list[str]]:
 
 def test_a_stop_is_asked_for_before_every_block_and_every_chunk_of_pictures(model: Model, work: list[str]) -> None:
     signals = Noise(Mode.ANIMATE, 12)
-    list(pipeline.generate(model, signals, replace(QUICK, guidance=2.0), Memory(), lambda: work.append("check")))
+    list(assembly.generate(model, signals, replace(QUICK, guidance=2.0), Memory(), lambda: work.append("check")))
     assert set(work) == {"check", "Block", "MotionEncoder", "Encoder", "Decoder"}
     unasked = [pair for pair in pairwise(work) if "check" not in pair]
     assert set(unasked) <= {("MotionEncoder", "MotionEncoder")}  # the second one, of the blank face of guidance
@@ -446,12 +450,12 @@ def test_a_stop_is_asked_for_before_every_block_and_every_chunk_of_pictures(mode
 def test_a_stop_ends_the_work_at_once_and_leaves_nothing_behind(model: Model, work: list[str]) -> None:
     signals = Noise(Mode.ANIMATE, 5)
     counting = Alarm(at=0)
-    list(pipeline.generate(model, signals, QUICK, Memory(), counting))
+    list(assembly.generate(model, signals, QUICK, Memory(), counting))
     for at in range(1, counting.calls + 1):
         work.clear()
         store, alarm = Memory(), Alarm(at)
         with pytest.raises(Interrupted):
-            list(pipeline.generate(replace(model, memo=Memo()), signals, QUICK, store, alarm))
+            list(assembly.generate(replace(model, memo=Memo()), signals, QUICK, store, alarm))
         assert alarm.calls == at
         assert len(work) <= at
         assert not store.segments
@@ -464,13 +468,13 @@ def test_exhausted_device_memory_is_one_sentence_and_stores_nothing(model: Model
 
     store = Memory()
     with pytest.raises(TryElsewhere, match=r"48×32 .* choose a smaller area"):
-        list(pipeline.generate(model, Noise(Mode.ANIMATE, 5), QUICK, store, exhausted))
+        list(assembly.generate(model, Noise(Mode.ANIMATE, 5), QUICK, store, exhausted))
     assert not store.segments
 
 
 def test_a_size_that_cannot_be_generated_is_refused(model: Model) -> None:
     with pytest.raises(BadInput, match=r"56×32 .* multiples of 16"):
-        list(pipeline.generate(model, Noise(Mode.ANIMATE, 5, width=56), QUICK, Memory(), never))
+        list(assembly.generate(model, Noise(Mode.ANIMATE, 5, width=56), QUICK, Memory(), never))
 
 
 # --- keys -----------------------------------------------------------------------------------------
@@ -478,8 +482,8 @@ def test_a_size_that_cannot_be_generated_is_refused(model: Model) -> None:
 
 def keys(model: Model, signals: Noise, settings: Settings) -> list[str]:
     found, key = [], ""
-    for span in plan(signals.frames, settings.segment, settings.overlap, settings.plan):
-        key = pipeline.segment_key(model, signals, settings, span, key)
+    for part in whole(signals.frames, settings):
+        key = assembly.segment_key(model, signals, settings, part, key)
         found.append(key)
     return found
 
@@ -516,8 +520,8 @@ def test_other_inputs_weights_types_threads_and_predecessors_change_every_key(mo
     others.append(keys(model, signals, QUICK))
     torch.set_num_threads(1)
     assert not any(before & set(other) for other in others)
-    _, second = plan(12, QUICK.segment, QUICK.overlap, QUICK.plan)
-    assert pipeline.segment_key(model, signals, QUICK, second, "another") not in before
+    _, second = whole(12, QUICK)
+    assert assembly.segment_key(model, signals, QUICK, second, "another") not in before
 
 
 def test_each_segment_is_told_the_seed_it_was_made_with(model: Model) -> None:

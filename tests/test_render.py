@@ -25,9 +25,9 @@ from wan_animate_blender.wire import (
     file_entry,
 )
 from wan_animate_server.colour import Space
-from wan_animate_server.pipeline import segment_seed
 from wan_animate_server.progress import Progress
 from wan_animate_server.render import render
+from wan_animate_server.segments import segment_seed
 from wan_animate_server.shot import load
 from wan_animate_server.video import movie_frames, read_picture, write_picture
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from wan_animate_blender.wire import SeamRecord, SegmentRecord
 
+from .basis import Basis
 from .colour import Clipped
 from .guard import Anchored, Guard
 from .layering import Layering, Written
@@ -22,84 +23,105 @@ from .video import Preview
 
 Check = Callable[[], None]
 
+_COPIED = 16
+"""Frames that are copied at a time."""
+
 
 @dataclass(frozen=True)
-class _Segment:
-    """A segment on its way into the take."""
+class _Run:
+    """Frames on their way into the take."""
 
-    record: SegmentRecord
-    seam: SeamRecord | None
+    numbers: Sequence[int]
     frames: list[Future[Written]]
+    record: SegmentRecord | None = None
+    """None of frames that are copied."""
+    seam: SeamRecord | None = None
 
 
 class Delivery:
     """Writes one segment at a time. `take.json` lists its frames when all of them are there, and not before."""
 
     def __init__(
-        self, signals: ShotSignals, take: TakeFolder, movie: Preview, pool: ThreadPoolExecutor, check: Check
-    ) -> None:
+        self, signals: ShotSignals, take: TakeFolder, movie: Preview, pool: ThreadPoolExecutor, check: Check,
+        basis: Basis | None,
+    ) -> None:  # fmt: skip
         self._signals, self._shot, self._take, self._movie = signals, signals.shot, take, movie
-        self._pool, self._check = pool, check
-        self._segment: _Segment | None = None
+        self._pool, self._check, self._basis = pool, check, basis
+        self._run: _Run | None = None
+        self.frames = 0
+        """How many frames the take lists: the first ones of the shot."""
         self._layering = Layering(signals, take)
-        self._guard = Guard(signals, signals.shot.shot.settings.finish.seams, pool, frozen=take.take.segments)
+        strength, first = self._shot.shot.settings.finish.seams, self._shot.shot.numbers[0]
+        self._guard = Guard(signals, strength, pool, first, frozen=take.take.segments)
         self._notes, self._clipped = take.take.notes, Clipped()
 
     @classmethod
     @contextmanager
-    def into(cls, take: TakeFolder, movie: Path, signals: ShotSignals, check: Check) -> Iterator[Self]:
+    def into(
+        cls, take: TakeFolder, movie: Path, signals: ShotSignals, check: Check, basis: Basis | None = None
+    ) -> Iterator[Self]:
         """A delivery that is finished, preview included, when the block ends well; otherwise what waits is dropped.
 
-        `check` stops the waiting for files by raising.
+        Frames that nobody delivers are copied from `basis`. `check` stops the waiting for files by raising.
         """
         # Blocks end in the opposite order: the pool first, for the movie's last frames come from it.
         with Preview(movie, take.take.fps) as preview, ThreadPoolExecutor(os.cpu_count()) as pool:
-            delivery = cls(signals, take, preview, pool, check)
+            delivery = cls(signals, take, preview, pool, check, basis)
             try:
                 yield delivery
-                delivery.finish()
+                delivery.keep(signals.frames)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    @property
-    def frames(self) -> int:
-        """How many frames the take lists."""
-        return sum(segment.last - segment.first + 1 for segment in self._take.take.segments)
+    def keep(self, until: int) -> None:
+        """Copy all frames before frame `until` that are not there, a few at a time: each holds a picture in memory."""
+        self.finish()
+        numbers = self._shot.shot.numbers
+        while self._basis and self.frames < until:
+            few = range(self.frames, min(self.frames + _COPIED, until))
+            copies = [self._pool.submit(self._layering.copy, i, self._basis) for i in few]
+            self._run = _Run(numbers[few.start : few.stop], copies)
+            self.finish()
 
     def start(self, made: Decoded) -> None:
-        """Begin to write a segment, after the one before it."""
-        self.finish()
+        """Begin to write what is seen of a segment, after all frames before it."""
+        self.keep(made.first)
         numbers = self._shot.shot.numbers[made.first : made.first + len(made.frames)]
-        anchored = self._guard.anchor(made, numbers)
-        record = SegmentRecord(
-            index=made.segment, first=numbers[0], last=numbers[-1], seed=made.seed, key=made.key,
-            grades=anchored.grades,
-        )  # fmt: skip
+        anchored = self._guard.anchor(made)
         frames = [self._pool.submit(self._write, made, anchored, place) for place in range(len(made.frames))]
-        self._segment = _Segment(record, anchored.seam, frames)
+        self._run = _Run(numbers, frames, self._record(made, anchored), anchored.seam)
+
+    def _record(self, made: Decoded, anchored: Anchored) -> SegmentRecord:
+        """What the take says of a segment."""
+        return replace(made.part.record(self._shot.shot.numbers[0]), grades=anchored.grades)
 
     def _write(self, made: Decoded, anchored: Anchored, place: int) -> Written:
-        frame = anchored.deliver(place, made.frames[place])
-        return self._layering.write(made.first + place, frame, made.seed)
+        i = made.first + place
+        return self._layering.write(i, anchored.deliver(i, made.frames[place]), made.part.seed)
 
     def settle(self) -> None:
-        """List the segment in writing when all of it is there. Does not wait; raises what the writing raised."""
-        if self._segment and all(frame.done() for frame in self._segment.frames):
+        """List the frames in writing when all of them are there. Does not wait; raises what the writing raised."""
+        if self._run and all(frame.done() for frame in self._run.frames):
             self.finish()
 
     def finish(self) -> None:
-        """Wait for the segment in writing, and list it. Raises what the writing raised, `BadInput` for a full disk."""
-        if self._segment is None:
+        """Wait for the frames in writing, and list them. Raises what the writing raised, `BadInput` for a full disk."""
+        if self._run is None:
             return
-        segment, self._segment = self._segment, None
-        for frame in segment.frames:
+        run, self._run = self._run, None
+        for frame in run.frames:
             self._check()
             written = frame.result()
             self._movie.add(written.shown)
             self._clipped += written.clipped
-        numbers = range(segment.record.first, segment.record.last + 1)
-        files = [self._layering.path(layer, number) for layer in self._take.take.layers for number in numbers]
-        notes = (*self._notes, *self._clipped.notes())
         take = self._take.take
-        seams = (*take.seams, segment.seam) if segment.seam else take.seams
-        self._take.note(files, segments=(*take.segments, segment.record), seams=seams, notes=notes)
+        files = [self._layering.path(layer, number) for layer in take.layers for number in run.numbers]
+        notes = (*self._notes, *self._clipped.notes())
+        segments = (*take.segments, run.record) if run.record else take.segments
+        self._take.note(files, segments=segments, seams=self._seams(run), notes=notes)
+        self.frames += len(run.frames)
+
+    def _seams(self, run: _Run) -> tuple[SeamRecord, ...]:
+        """The joins that the take knows: among frames that are new, those that were judged anew."""
+        kept = [seam for seam in self._take.take.seams if run.record is None or seam.frame not in run.numbers]
+        return tuple(sorted([*kept, *([run.seam] if run.seam else [])], key=lambda seam: seam.frame))

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from wan_animate_blender.wire import Encoding, Extra, Format, Mode, frame_name
 
 from . import composite, exr
+from .basis import Basis
 from .colour import Clipped, Floats
 from .signals import ShotSignals, pose
 from .take import TakeFolder
 from .version import version
-from .video import Picture, write_picture
+from .video import Picture, read_picture, small, write_picture
 
 DATA = "data"
 """The Color Interop Forum's name for numbers that are no colours."""
@@ -50,6 +51,20 @@ class Layering:
     def path(self, layer: str, number: int) -> str:
         """Of the file of shot number `number` in the take's folder."""
         return f"{layer}/{frame_name(number, 'exr' if self._is_light(layer) else 'png')}"
+
+    def copy(self, i: int, basis: Basis) -> Written:
+        """Copy the files of frame `i` from `basis`, bit for bit."""
+        number, layers = self._shot.shot.numbers[i], self._take.take.layers
+        for layer in layers:
+            basis.copy(layer, number, self._take.folder / self.path(layer, number))
+        shown = small(read_picture(self._take.folder / self.path(layers[-1], number)))
+        return Written(self._shot.seen(shown), self._clipped(i))
+
+    def _clipped(self, i: int) -> Clipped:
+        """What the model was not shown of frame `i` as it is."""
+        if self._space is None:
+            return Clipped()
+        return self._space.clipped(self._shot.stored_plate(i)[self._signals.region(i) > 0])
 
     def write(self, i: int, frame: NDArray[np.floating[Any]], seed: int) -> Written:
         """Write the files of frame `i`, counted from 0."""

@@ -1,14 +1,12 @@
-"""Conditions → denoise → decode, segment by segment, as one generator of events. Knows no HTTP and no folder."""
+"""Conditions → denoise → decode: one segment as a generator of events. Knows no other segment, no HTTP, no folder."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
-from pathlib import Path
+from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wan_animate_blender.wire import BadInput, Finish, Mode, Settings, TryElsewhere
+from wan_animate_blender.wire import Mode, Settings, TryElsewhere
 
 from . import conditions
 from .conditions import Mask, Picture
@@ -29,7 +27,7 @@ from .model.transformer import Constants, Time, Transformer
 from .model.vae import VAE
 from .preview import Preview
 from .sampling import noise_levels, solve, timestep
-from .segments import Span, plan, segment_seed
+from .segments import Part
 
 PROMPT = "视频中的人在做动作"
 """The text that the released model was trained with ("the person in the video is moving")."""
@@ -40,6 +38,10 @@ NEGATIVE_PROMPT = (
     "手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
 """What guidance leads away from; the released default of the whole Wan family."""
+
+
+class OutOfMemory(TryElsewhere):
+    """The device's memory ran out in the middle: the same may fit when the weights lie elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,9 +80,8 @@ class Signals(Protocol):
     def width(self) -> int: ...
     @property
     def height(self) -> int: ...
-    @property
-    def digest(self) -> str:
-        """Changes whenever any picture below does."""
+    def digest(self, frames: Sequence[int]) -> str:
+        """Changes whenever any picture below does, of those of `frames`."""
         ...
 
     def reference(self) -> Picture:
@@ -113,6 +114,10 @@ class StoredSegment:
 class Store(Protocol):
     """Where finished segments are kept between renders."""
 
+    def has(self, key: str) -> bool:
+        """Whether one is there; `get` may still find that it is damaged."""
+        ...
+
     def get(self, key: str) -> StoredSegment | None: ...
     def put(self, key: str, segment: StoredSegment) -> None: ...
 
@@ -122,6 +127,7 @@ class Conditioned:
     """Everything that a segment is generated from has been computed."""
 
     segment: int
+    """Which of all `segments` of this render, from 0."""
     segments: int
 
 
@@ -137,56 +143,39 @@ class Stepped:
     """[h, w, 3], a rough guess at the segment's middle."""
 
 
+@dataclass(frozen=True)
+class Restored:
+    """A segment of an earlier take, which this one needs and the store had lost, is there again."""
+
+    segment: int
+    segments: int
+
+
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """A segment is finished and stored, or was found in the store."""
 
     segment: int
     segments: int
+    part: Part
     first: int
     """The shot's frame, from 0, that `frames` begin with."""
     frames: NDArray[np.float16]
-    seed: int
-    key: str
-    head: NDArray[np.float16] = field(kw_only=True)
-    """Its own rendering of the frames before `first` that it was handed."""
+    """Those that are seen of it, [n, H, W, 3], 0..1, mixed with what lies beneath."""
+    head: NDArray[np.float16]
+    """Its own rendering of the frames before `first` that it was handed; none where it is seen from its middle on."""
     reused: bool = field(kw_only=True)
 
+    @property
+    def seed(self) -> int:
+        return self.part.seed
 
-Event = Conditioned | Stepped | Decoded
+    @property
+    def key(self) -> str:
+        return self.part.key
 
 
-@torch.inference_mode()
-def generate(
-    model: Model, signals: Signals, settings: Settings, store: Store, check: Callable[[], None]
-) -> Iterator[Event]:
-    """Render a shot. The frames of all `Decoded` events together are the shot's, in order.
-
-    Segments that `store` has are not computed again. `check` is called between transformer blocks and between
-    autoencoder chunks, and stops the render by raising. Raises `BadInput` for a size that the model cannot make,
-    `TryElsewhere` when the device's memory is exhausted.
-    """
-    if signals.width % 16 or signals.height % 16:
-        raise BadInput(f"the size {signals.width}×{signals.height} cannot be generated; give multiples of 16")
-    spans = plan(signals.frames, settings.segment, settings.overlap, settings.plan)
-    shot = ShotRender(model, signals, settings, check, len(spans))
-    tail, key = None, ""
-    try:
-        for span in spans:
-            key = segment_key(model, signals, settings, span, key)
-            found = store.get(key)
-            segment = found or (yield from shot.segment(span, tail))
-            if not found:
-                store.put(key, segment)
-            tail = segment.tail
-            seed = segment_seed(settings.seed, span.index)
-            first, head = span.keep.start, segment.head
-            yield Decoded(span.index, len(spans), first, segment.frames, seed, key, head=head, reused=found is not None)
-    except torch.OutOfMemoryError as error:
-        raise TryElsewhere(
-            f"{signals.width}×{signals.height} with segments of {spans[0].length} frames does not fit into the memory "
-            f"of {model.device}; choose a smaller area, shorter segments or a larger device"
-        ) from error
+Event = Conditioned | Stepped | Restored | Decoded
 
 
 def encode_prompt(encoder: T5Encoder, ids: list[int], device: torch.device) -> Tensor:
@@ -194,34 +183,6 @@ def encode_prompt(encoder: T5Encoder, ids: list[int], device: torch.device) -> T
     given = torch.tensor([ids], device=device)
     features: Tensor = encoder(given, torch.ones_like(given))
     return features
-
-
-def segment_key(model: Model, signals: Signals, settings: Settings, span: Span, predecessor: str) -> str:
-    """SHA-256 over everything that a segment's numbers depend on, the segment before it included."""
-    facts = {
-        "signals": signals.digest,
-        "settings": replace(settings, finish=Finish()).to_json(),
-        "span": [span.index, span.first, span.length, span.keep.start, span.keep.stop],
-        "model": {"name": model.name, "files": model.files},
-        "software": {"torch": torch.__version__, "code": _code_digest()},
-        "execution": [str(model.dtype), _device_name(model.device), torch.get_num_threads()],
-        "predecessor": predecessor,
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def _code_digest() -> str:
-    """SHA-256 over the server's code: other arithmetic must never find the segments of this one."""
-    folder = Path(__file__).parent
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
-    return hashlib.sha256(b"\0".join(name.encode() + (folder / name).read_bytes() for name in files)).hexdigest()
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,12 +195,17 @@ class ShotRender:
     check: Callable[[], None]
     segments: int
 
-    def segment(self, span: Span, tail: NDArray[np.float32] | None) -> Generator[Event, None, StoredSegment]:
-        """Render one segment, given the `tail` of the one before it: the same bits alone or in sequence."""
-        branches = self._constants(span, tail)
-        yield Conditioned(span.index, self.segments)
-        latents = yield from self._denoise(span, branches)
-        return self._decode(span, latents)
+    def segment(
+        self, part: Part, tail: NDArray[np.float32] | None, place: int
+    ) -> Generator[Event, None, StoredSegment]:
+        """Render one segment, given the `tail` of the one before it: the same bits alone or in sequence.
+
+        Events say that it is number `place` of all `segments`.
+        """
+        branches = self._constants(part.rendered, tail)
+        yield Conditioned(place, self.segments)
+        latents = yield from self._denoise(part, branches, place)
+        return self._decode(part, latents)
 
     @cached_property
     def prompts(self) -> tuple[Tensor, ...]:
@@ -297,10 +263,9 @@ class ShotRender:
     def guided(self) -> bool:
         return self.settings.guidance > 1
 
-    def _constants(self, span: Span, tail: NDArray[np.float32] | None) -> tuple[Constants, ...]:
+    def _constants(self, frames: Sequence[int], tail: NDArray[np.float32] | None) -> tuple[Constants, ...]:
         """What the transformer knows in every step: one set, and under guidance a second one to lead away from."""
         transformer, signals = self.model.transformer, self.signals
-        frames = span.indices(signals.frames)
         device, size = self.model.device, transformer.config.motion.size
         pose = self.encode(conditions.pixels(map(signals.pose, frames), device))
         known = self.known(frames, tail)
@@ -315,7 +280,7 @@ class ShotRender:
         blank = transformer.face_keys(torch.full_like(faces, -1))
         return wanted, replace(wanted, text=negative[0], face=blank)
 
-    def known(self, frames: list[int], tail: NDArray[np.float32] | None) -> Tensor:
+    def known(self, frames: Sequence[int], tail: NDArray[np.float32] | None) -> Tensor:
         """Reference, plate and the frames handed over by the segment before: [1, 20, t + 1, h, w]."""
         signals, stride, device = self.signals, self.model.vae.config.stride, self.model.device
         if signals.mode is Mode.REPLACE:
@@ -336,7 +301,7 @@ class ShotRender:
         """The same for all first segments of a size in animate mode."""
         return self.model.memo.get(("blank", *video.shape), partial(self.encode, video))
 
-    def _denoise(self, span: Span, branches: tuple[Constants, ...]) -> Generator[Event, None, Tensor]:
+    def _denoise(self, part: Part, branches: tuple[Constants, ...], place: int) -> Generator[Event, None, Tensor]:
         def velocity(x: Tensor, sigma: float) -> Tensor:
             with self._checked():
                 answers = [self.model.transformer.denoise(x, self.times[sigma], branch) for branch in branches]
@@ -347,28 +312,28 @@ class ShotRender:
 
         steps = self.settings.steps
         levels = noise_levels(self.settings.solver, steps)
-        for step in solve(self.settings.solver, velocity, self._noise(span), levels):
+        for step in solve(self.settings.solver, velocity, self._noise(part), levels):
             middle = step.estimate[0, :, step.estimate.shape[2] // 2]
-            yield Stepped(span.index, self.segments, step.index + 1, steps, self.preview(middle))
+            yield Stepped(place, self.segments, step.index + 1, steps, self.preview(middle))
             latents = step.sample
         return latents
 
-    def _noise(self, span: Span) -> Tensor:
+    def _noise(self, part: Part) -> Tensor:
         """[1, 16, t + 1, h, w], drawn on the CPU so that a seed means the same on every device."""
-        generator = torch.Generator().manual_seed(segment_seed(self.settings.seed, span.index))
+        generator = torch.Generator().manual_seed(part.seed)
         _, channels, _, height, width = self.reference_latent.shape
-        shape = (1, channels, (span.length - 1) // 4 + 2, height, width)
+        shape = (1, channels, (len(part.rendered) - 1) // 4 + 2, height, width)
         return torch.randn(shape, generator=generator).to(self.model.device)
 
     def encode(self, video: Tensor) -> Tensor:
         """Pixels [1, 3, T, H, W] → latents [1, 16, t, h, w]."""
         return torch.cat(list(self._watched(self.model.vae.encode_stream(video))), 2)
 
-    def _decode(self, span: Span, latents: Tensor) -> StoredSegment:
-        """What is kept of the span; the reference's slot, latent frame 0, is thrown away."""
+    def _decode(self, part: Part, latents: Tensor) -> StoredSegment:
+        """What is kept of the segment; the reference's slot, latent frame 0, is thrown away."""
         chunks = self._watched(self.model.vae.decode_stream(latents[:, :, 1:]))
         video = torch.cat([chunk[0].float().clamp(-1, 1).cpu() for chunk in chunks], 1)
-        start, stop = span.keep.start - span.first, span.keep.stop - span.first
+        start, stop = len(part.handed), len(part.handed) + len(part.keep)
         seen = ((video[:, :stop] + 1) / 2).permute(1, 2, 3, 0).half().contiguous().numpy()
         tail = video[:, max(stop - self.settings.overlap, 0) : stop]
         return StoredSegment(frames=seen[start:], tail=tail.contiguous().numpy(), head=seen[:start])

@@ -14,17 +14,19 @@ from wan_animate_blender.wire import (
     SEGMENTS,
     TAKES,
     Mode,
-    Precision,
     Retake,
     Settings,
-    Unavailable,
 )
 
+from . import blueprint as blueprints
+from .assembly import generate
+from .basis import find
+from .blueprint import Blueprint
 from .delivery import Delivery
 from .forecast import choose, forecast, memory_of
 from .installed import adapt, sizes_of
 from .loaded import MODEL, tightening
-from .pipeline import Conditioned, Decoded, Event, Model, Stepped, generate
+from .pipeline import Conditioned, Decoded, Event, Model, Restored, Stepped
 from .placement import Residence
 from .progress import Pace, Progress, Stopwatch
 from .shot import LoadedShot, load
@@ -58,52 +60,68 @@ def render(
 
     `takes` is where versions are made, by default `takes/` beside the export; `segments` is where finished segments are
     kept and looked for, by default beside `takes`. `check` is called often and stops the render by raising; the take is
-    then left partial, and the next render of the same export continues it. Raises what `shot.load`, `load_model` and
-    `generate` raise, and `BadInput` when a folder cannot be written. When the device's memory runs out, it begins again
-    with a tighter memory plan, and says so.
+    then left partial, and the next render of the same kind continues it. Raises what `shot.load`, `load_model` and
+    `generate` raise, and `BadInput` when a folder cannot be written or a take cannot be built upon.
+    When the device's memory runs out, it begins again with a tighter memory plan, and says so.
     """
-    if retake or base:
-        raise Unavailable("this version renders whole shots only; render without a re-take")
-    return (yield from tightening(lambda roomiest: _attempt(folder, takes, segments, device, check, roomiest)))
+    order = _Order(
+        folder=folder, takes=takes or folder.resolve().parent / TAKES, segments=segments, device=device, check=check,
+        retake=retake, base=base,
+    )  # fmt: skip
+    return (yield from tightening(order.attempt))
 
 
-def _attempt(
-    folder: Path,
-    takes: Path | None,
-    segments: Path | None,
-    device: str,
-    check: Callable[[], None],
-    roomiest: Residence,
-) -> Generator[Progress, None, Path]:
-    """One render; weights lie no roomier than `roomiest`."""
-    watch = Stopwatch()
-    yield Progress(stage="checking the shot")
-    shot = load(folder)
-    takes = takes or folder.resolve().parent / TAKES
-    store = SegmentStore(segments or takes.parent / SEGMENTS)
-    watch.lap("checking")
-    check()
-    yield Progress(stage="loading the model")
-    settings = shot.shot.settings
-    signals = ShotSignals(shot, settings.area or sizes_of(settings.model).area)
-    residence = _residence(signals, settings, find_device(device), roomiest)
-    loaded = MODEL.get(settings.model, device, settings.precision, residence)
-    model = adapt(loaded, shot.shot.mode, settings)
-    watch.lap("loading")
-    check()
-    width, height = _delivered_size(shot, signals)
-    take = TakeFolder.claim(takes, shot.shot, width, height)
-    work = _Work(shot=shot, signals=signals, model=model, take=take, watch=watch, check=check, pace=Pace())
-    try:
-        yield from work.deliver_all(generate(model, signals, settings, store, check))
-    finally:
-        take.leave()
-    return take.folder
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """What is asked for."""
+
+    folder: Path
+    takes: Path
+    segments: Path | None
+    device: str
+    check: Callable[[], None]
+    retake: Retake | None
+    base: Path | None
+
+    def attempt(self, roomiest: Residence) -> Generator[Progress, None, Path]:
+        """One render; weights lie no roomier than `roomiest`."""
+        watch = Stopwatch()
+        yield Progress(stage="checking the shot")
+        shot = load(self.folder)
+        settings = shot.shot.settings
+        signals = ShotSignals(shot, settings.area or sizes_of(settings.model).area)
+        blueprint = self._drawn(signals)
+        store = SegmentStore(self.segments or self.takes.parent / SEGMENTS)
+        watch.lap("checking")
+        self.check()
+        yield Progress(stage="loading the model")
+        residence = _residence(signals, settings, find_device(self.device), roomiest)
+        loaded = MODEL.get(settings.model, self.device, settings.precision, residence)
+        model = adapt(loaded, shot.shot.mode, settings)
+        watch.lap("loading")
+        self.check()
+        take = blueprint.claim(self.takes, shot.shot, *_delivered_size(shot, signals))
+        work = _Work(
+            shot=shot, signals=signals, model=model, take=take, watch=watch, check=self.check, pace=Pace(),
+            blueprint=blueprint,
+        )  # fmt: skip
+        try:
+            yield from work.deliver_all(
+                generate(model, signals, settings, store, self.check, blueprint.made, blueprint.base)
+            )
+        finally:
+            take.leave()
+        return take.folder
+
+    def _drawn(self, signals: ShotSignals) -> Blueprint:
+        """What is made and what is kept. Raises `BadInput`."""
+        if not self.retake and not self.base:
+            return blueprints.whole(signals)
+        basis = find(self.takes, self.base)
+        return blueprints.retake(signals, basis, self.retake) if self.retake else blueprints.extension(signals, basis)
 
 
-def _residence(
-    signals: ShotSignals, settings: Settings, device: torch.device, roomiest: Residence
-) -> Residence:
+def _residence(signals: ShotSignals, settings: Settings, device: torch.device, roomiest: Residence) -> Residence:
     """Where weights will lie. Raises `TryElsewhere` before anything is loaded when the shot does not fit."""
     if (memory := memory_of(device)) is None:
         return roomiest
@@ -129,18 +147,22 @@ class _Work:
     watch: Stopwatch
     check: Callable[[], None]
     pace: Pace
+    blueprint: Blueprint
     now: Progress = field(default_factory=lambda: Progress(stage="conditioning"))
 
     def deliver_all(self, events: Iterator[Event]) -> Iterator[Progress]:
         """Write every frame as soon as its segment is there, then complete the take."""
         device = self.model.device
         self.take.note(
-            models=self.model.files, notes=self.model.notes, roi=self.signals.roi,
+            models=self.model.files, notes=(*self.model.notes, *self.blueprint.notes(self.model.files)),
+            roi=self.signals.roi,
             device=_device_name(device), versions=_versions(),
         )  # fmt: skip
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        with Delivery.into(self.take, self.take.folder / MOVIE_FILE, self.signals, self.check) as delivery:
+        movie, basis = self.take.folder / MOVIE_FILE, self.blueprint.basis
+        with Delivery.into(self.take, movie, self.signals, self.check, basis) as delivery:
+            delivery.keep(self.blueprint.made[0].shown.start)
             yield self.now
             for event in events:
                 delivery.settle()
@@ -162,6 +184,10 @@ class _Work:
                 self.now = replace(self.now, preview=self.take.folder / PREVIEW_FILE)
                 stage = "decoding" if event.step == event.steps else "denoising"
                 return self._reached(stage, event.segment, event.segments, event.step)
+            case Restored():
+                self.pace.around(self.watch.lap("decoding"))
+                self.pace.delivered()
+                return self._reached("conditioning", event.segment + 1, event.segments)
             case Decoded():
                 took = self.watch.lap("resuming" if event.reused else "decoding")
                 delivery.start(event)

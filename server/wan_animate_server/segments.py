@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from wan_animate_blender.wire import Plan
+from wan_animate_blender.wire import Blend, Plan, SegmentRecord
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,56 @@ class Span:
         period = max(2 * (frames - 1), 1)
         places = (i % period for i in range(self.first, self.first + self.length))
         return [min(i, period - i) if frames > 1 else 0 for i in places]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One segment of a take: what it is rendered from, and what is seen of it. Frames count from the shot's first."""
+
+    index: int
+    rendered: tuple[int, ...]
+    """The shot's frame of each frame that is rendered."""
+    keep: range
+    """Frames that it delivers, and of which the last ones are handed on."""
+    seed: int
+    round: int = 0
+    """Which render of the take it belongs to: 0 is the first, re-takes and extensions follow."""
+    blend: Blend | None = None
+    """How it lies over the part that has the same frames; its numbers are frames, too."""
+    key: str = ""
+
+    @property
+    def handed(self) -> range:
+        """The frames that it begins with and that the segment before it delivers."""
+        return range(self.rendered[0], self.keep.start)
+
+    @property
+    def shown(self) -> range:
+        """Frames of which something is seen."""
+        if self.blend is None:
+            return self.keep
+        return range(max(self.keep.start, self.blend.first), min(self.keep.stop, self.blend.last + 1))
+
+    def weight(self, frame: int) -> float:
+        """How much of it is seen in `frame`, 0 to 1."""
+        return 1.0 if self.blend is None else self.blend.weight(frame)
+
+    def record(self, first: int) -> SegmentRecord:
+        """As a take tells of it whose first frame has the number `first`."""
+        return SegmentRecord(
+            index=self.index, first=self.keep.start + first, last=self.keep.stop - 1 + first, seed=self.seed,
+            key=self.key, rendered=tuple(i + first for i in self.rendered), round=self.round,
+            blend=self.blend and self.blend.moved(first),
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, record: SegmentRecord, first: int) -> Part:
+        """The part that `record` tells of in a take whose first frame has the number `first`."""
+        return cls(
+            index=record.index, rendered=tuple(n - first for n in record.rendered),
+            keep=range(record.first - first, record.last + 1 - first), seed=record.seed, round=record.round,
+            blend=record.blend and record.blend.moved(-first), key=record.key,
+        )  # fmt: skip
 
 
 def plan(frames: int, segment: int, overlap: int, plan: Plan) -> tuple[Span, ...]:

@@ -36,6 +36,9 @@ class SegmentStore:
             folder.mkdir(parents=True, exist_ok=True)
             self._remove_orphans()
 
+    def has(self, key: str) -> bool:
+        return (self._folder / key).is_dir()
+
     def get(self, key: str) -> StoredSegment | None:
         folder = self._folder / key
         if not folder.is_dir():

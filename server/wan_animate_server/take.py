@@ -12,6 +12,7 @@ from wan_animate_blender.wire import (
     TAKE_FILE,
     TAKE_PREFIX,
     Mode,
+    Retake,
     Shot,
     Take,
     TakeState,
@@ -48,16 +49,19 @@ class TakeFolder:
         self.take = take
 
     @classmethod
-    def claim(cls, takes: Path, shot: Shot, width: int, height: int) -> TakeFolder:
+    def claim(
+        cls, takes: Path, shot: Shot, width: int, height: int, *, base: str = "", retake: Retake | None = None
+    ) -> TakeFolder:
         """The next version below `takes`, or the newest one when it is the interrupted take of the same export.
 
-        Raises `BadInput` when `takes` cannot be written.
+        `base` and `retake` are what the take will say; an interrupted one goes on only where it says the same. Raises
+        `BadInput` when `takes` cannot be written.
         """
-        folder = _unfinished(takes, shot) or claim_version(takes, TAKE_PREFIX)
+        folder = _unfinished(takes, shot, base, retake) or claim_version(takes, TAKE_PREFIX)
         take = Take(
             shot=shot.name, strip=shot.strip, version=int(folder.name.removeprefix(TAKE_PREFIX)), export=shot.hash,
-            state=TakeState.PARTIAL, mode=shot.mode, first=shot.numbers[0], last=shot.numbers[-1],
-            cut_in=shot.cut_in, cut_out=shot.cut_out, fps=shot.fps, width=width, height=height,
+            base=base, retake=retake, state=TakeState.PARTIAL, mode=shot.mode, first=shot.numbers[0],
+            last=shot.numbers[-1], cut_in=shot.cut_in, cut_out=shot.cut_out, fps=shot.fps, width=width, height=height,
             layers=layers_of(shot), files={}, settings=shot.settings,
         )  # fmt: skip
         made = cls(folder, take)
@@ -100,11 +104,13 @@ def newest_take(takes: Path) -> Path | None:
     return takes / version_name(TAKE_PREFIX, numbers[-1]) if numbers else None
 
 
-def _unfinished(takes: Path, shot: Shot) -> Path | None:
-    """The newest take when it is a partial one of this very export whose maker is gone; it is ours from then on."""
+def _unfinished(takes: Path, shot: Shot, base: str, retake: Retake | None) -> Path | None:
+    """The newest take when it is a partial one of this very work whose maker is gone; it is ours from then on."""
     folder = newest_take(takes)
     take = folder and read_take(folder)
-    if not folder or not take or take.state is not TakeState.PARTIAL or take.export != shot.hash:
+    if not folder or not take or take.state is not TakeState.PARTIAL:
+        return None
+    if (take.export, take.base, take.retake) != (shot.hash, base, retake):
         return None
     if not take_over(folder):
         return None

@@ -36,6 +36,7 @@ from torch.nn.functional import pad
 
 from wan_animate_blender.wire import Mode, Precision, Settings
 from wan_animate_server import names
+from wan_animate_server.assembly import generate
 from wan_animate_server.conditions import Mask, Picture
 from wan_animate_server.cost import measure
 from wan_animate_server.forecast import forecast
@@ -48,7 +49,7 @@ from wan_animate_server.model.t5 import T5Config
 from wan_animate_server.model.transformer import Transformer, TransformerConfig
 from wan_animate_server.model.vae import VAEConfig
 from wan_animate_server.names import Part
-from wan_animate_server.pipeline import Conditioned, Decoded, Model, Stepped, StoredSegment, generate
+from wan_animate_server.pipeline import Conditioned, Decoded, Model, Stepped, StoredSegment
 from wan_animate_server.placement import Residence
 from wan_animate_server.sizes import Sizes
 from wan_animate_server.weights import PUPPET, drawn, read_released
@@ -244,9 +245,8 @@ class Noise:
     width: int
     height: int
 
-    @property
-    def digest(self) -> str:
-        return f"{self.mode} {self.frames}"
+    def digest(self, frames: Sequence[int]) -> str:
+        return f"{self.mode} {frames}"
 
     def reference(self) -> Picture:
         return self._picture(0, self.width, self.height)
@@ -286,6 +286,9 @@ def foretell(scale: Scale, device: str, report: Report) -> None:
 
 class Nothing:
     """A store that keeps nothing."""
+
+    def has(self, key: str) -> bool:
+        return False
 
     def get(self, key: str) -> StoredSegment | None:
         return None

@@ -6,7 +6,7 @@ The quirks are those in which diffusers differs from the released code: the nois
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from wan_animate_blender.wire import Mode, Plan, Settings, Solver
+from wan_animate_server.assembly import generate
 from wan_animate_server.model.clip import CLIPConfig, CLIPVision
 from wan_animate_server.model.t5 import T5Config, T5Encoder
 from wan_animate_server.model.transformer import Transformer, TransformerConfig
 from wan_animate_server.model.vae import VAE, VAEConfig
-from wan_animate_server.pipeline import NEGATIVE_PROMPT, PROMPT, Model, StoredSegment, generate
+from wan_animate_server.pipeline import NEGATIVE_PROMPT, PROMPT, Model, StoredSegment
 from wan_animate_server.sampling import noise_levels, timestep
 from wan_animate_server.segments import segment_seed
 from wan_animate_server.weights import PUPPET, read_tokenizer
@@ -65,7 +66,10 @@ def model(
 class Pictures:
     """Signals of random pictures. The mask is black and white, as diffusers' eight bits hold it."""
 
-    frames, width, height, digest = FRAMES, WIDTH, HEIGHT, "pictures"
+    frames, width, height = FRAMES, WIDTH, HEIGHT
+
+    def digest(self, frames: Sequence[int]) -> str:
+        return f"pictures {frames}"
 
     def __init__(self, mode: Mode, face_size: int) -> None:
         self.mode = mode
@@ -104,6 +108,9 @@ def images(pictures: np.ndarray) -> list[PIL.Image.Image]:
 
 class Nothing:
     """A store that keeps nothing."""
+
+    def has(self, key: str) -> bool:
+        return False
 
     def get(self, key: str) -> StoredSegment | None:
         return None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from wan_animate_blender.wire import FaceSource, Finish, Mode, Raster, RasterKind, Settings
+from wan_animate_blender.wire import FaceSource, Finish, FrameRow, Mode, Raster, RasterKind, Settings
 from wan_animate_server import shot
 from wan_animate_server.region import Letterbox, alpha
 from wan_animate_server.signals import ShotSignals, pose
@@ -87,7 +88,7 @@ def test_another_region_needs_no_other_export(make_shot: Make, tmp_path: Path) -
     wide = signals(
         make_shot(frames=1, root=tmp_path / "wide", settings=Settings(region_grow=9.0, finish=Finish(feather=4.0)))
     )
-    assert wide.digest == usual.digest  # of what was exported
+    assert wide.digest([0]) == usual.digest([0])  # of what was exported
     assert wide.region(0).sum() > usual.region(0).sum()
     np.testing.assert_array_equal(wide.alpha(0), alpha(wide.region(0), usual.matte(0), 4.0))
     assert not wide.alpha(0)[wide.region(0) == 0].any()
@@ -145,14 +146,36 @@ def test_animate_mode_letterboxes_the_pose_into_the_characters_frame(make_shot: 
 
 def test_the_digest_is_the_same_for_the_same_shot_elsewhere(make_shot: Make, tmp_path: Path) -> None:
     here, there = make_shot(frames=2), make_shot(frames=2, root=tmp_path / "elsewhere")
-    assert signals(here).digest == signals(there).digest
-    assert len(signals(here).digest) == 64
+    assert signals(here).digest([0, 1]) == signals(there).digest([0, 1])
+    assert len(signals(here).digest([0, 1])) == 64
+
+
+def test_a_frame_is_known_again_by_its_digest_in_a_longer_shot_and_under_another_number(
+    make_shot: Make, tmp_path: Path
+) -> None:
+    short = signals(make_shot(frames=2))
+    rows = tuple(FrameRow(shot=1101 + i, timeline=50.0 + i, source=float(i), rig=1.0 + i) for i in range(3))
+    folder = make_shot(frames=3, root=tmp_path / "long")
+    loaded = shot.load(folder)
+    longer = ShotSignals(replace(loaded, shot=replace(loaded.shot, frames=rows, cut_in=1101, cut_out=1103)), SMALL * 4)
+    assert [longer.digest([i]) for i in (0, 1)] == [ShotSignals(short.shot, SMALL * 4).digest([i]) for i in (0, 1)]
+    assert len({longer.digest(frames) for frames in ([0], [1], [0, 1], [1, 0], [0, 0])}) == 5
+
+
+def test_a_changed_frame_changes_its_own_digest_only(make_shot: Make, relist: Callable[[Path], None]) -> None:
+    folder = make_shot(frames=2)
+    before = signals(folder)
+    matte = cv2.imread(str(folder / "matte/1002.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(folder / "matte/1002.png"), 255 - matte)
+    relist(folder)
+    assert signals(folder).digest([0]) == before.digest([0])
+    assert signals(folder).digest([1]) != before.digest([1])
 
 
 @pytest.mark.parametrize("changed", ["plate/1002.png", "matte/1001.png", "character.png", "pose.npz"])
 def test_any_changed_file_changes_the_digest(make_shot: Make, relist: Callable[[Path], None], changed: str) -> None:
     folder = make_shot(frames=2)
-    before = signals(folder).digest
+    before = signals(folder).digest([0, 1])
     if changed == "pose.npz":
         loaded = shot.load(folder)
         np.savez(folder / changed, keypoints=loaded.keypoints + np.float32([1, 0, 0]), face_box=loaded.face_box)
@@ -160,7 +183,7 @@ def test_any_changed_file_changes_the_digest(make_shot: Make, relist: Callable[[
         picture = cv2.imread(str(folder / changed), cv2.IMREAD_UNCHANGED)
         cv2.imwrite(str(folder / changed), 255 - picture)
     relist(folder)
-    assert signals(folder).digest != before
+    assert signals(folder).digest([0, 1]) != before
 
 
 def test_geometry_and_face_source_change_the_digest_and_settings_do_not(make_shot: Make, tmp_path: Path) -> None:
@@ -171,5 +194,5 @@ def test_geometry_and_face_source_change_the_digest_and_settings_do_not(make_sho
         signals(make_shot(frames=1, root=tmp_path / "mode", mode=Mode.ANIMATE)),
         ShotSignals(shot.load(make_shot(frames=1, root=tmp_path / "area")), SMALL),
     ]
-    assert len({base.digest, *(other.digest for other in others)}) == 4
-    assert signals(make_shot(frames=1, root=tmp_path / "raster", raster=wide)).digest == base.digest
+    assert len({each.digest([0]) for each in (base, *others)}) == 4
+    assert signals(make_shot(frames=1, root=tmp_path / "raster", raster=wide)).digest([0]) == base.digest([0])

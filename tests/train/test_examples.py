@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,10 +37,12 @@ class ClipSignals:
     clips: world.Clips
     masks: Tensor
     i: int
-    digest: str = ""
     frames: int = FRAMES
     width: int = SIZE
     height: int = SIZE
+
+    def digest(self, frames: Sequence[int]) -> str:
+        return f"{self.i} {frames}"
 
     def reference(self) -> Picture:
         return self.made.reference[self.i].numpy()

@@ -111,7 +111,7 @@ def test_a_segment_is_shown_as_a_render_shows_it(mode: Mode, clips: Path, read: 
     tail = None
     for span, piece in zip(spans, made, strict=True):
         with torch.no_grad():
-            (expected,), given = render._constants(span, tail), piece.constants(model)
+            (expected,), given = render._constants(span.indices(signals.frames), tail), piece.constants(model)
             decoded = torch.cat(list(model.vae.decode_stream(piece.target[:, :, 1:])), 2)
         torch.testing.assert_close(given.tokens, expected.tokens)
         for name in ("text", "image", "face"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .messages import Message, expect
 
@@ -26,6 +26,10 @@ class Blend(Message):
         falling = (self.last - number + 1) / (self.leave + 1)
         t = min(rising, falling, 1.0)
         return t * t * (3.0 - 2.0 * t)
+
+    def moved(self, by: int) -> Blend:
+        """The same, its numbers counted `by` higher."""
+        return replace(self, first=self.first + by, last=self.last + by)
 
 
 @dataclass(frozen=True, kw_only=True)

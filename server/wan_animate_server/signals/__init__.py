@@ -5,10 +5,12 @@ Knows shots and pictures; no network and no sampler. Implements `pipeline.Signal
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,22 +45,30 @@ class ShotSignals:
         self.region: Callable[[int], Picture] = functools.lru_cache(_KEPT)(self._region)
         self.matte: Callable[[int], Picture] = functools.lru_cache(_KEPT)(shot.matte)
 
+    def digest(self, frames: Sequence[int]) -> str:
+        """SHA-256 of everything that the signals of `frames` depend on, in their order, wherever they lie in a shot."""
+        said = {"shared": self._shared, "frames": [self._exported(i) for i in frames]}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
     @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 of everything that the signals depend on: the shot's files by their hashes, and their geometry."""
+    def _shared(self) -> dict[str, Any]:
+        """What all frames have in common."""
         shot = self.shot.shot
-        said = {
+        return {
             "mode": shot.mode,
             "face": shot.face,
-            "character": shot.character,
+            "character": shot.files[shot.character].sha256,
             "plate": [shot.raster.width, shot.raster.height],
             "space": self.shot.space.name if self.shot.space else None,
-            "model": [self.width, self.height],
-            "roi": roi.to_json() if (roi := self.roi) else None,
-            "frames": [row.shot for row in shot.frames],
-            "files": {path: entry.sha256 for path, entry in shot.files.items()},
+            "window": dataclasses.astuple(self.windows[0].fit),
         }
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    def _exported(self, i: int) -> list[Any]:
+        """What was exported for frame `i`: which frame of the footage it is, its window, poses and pictures."""
+        shot, window = self.shot, self.windows[i]
+        pose = np.concatenate((shot.keypoints[i].ravel(), shot.face_box[i]))
+        pictures = {layer: shot.shot.files[paths[i]].sha256 for layer, paths in shot.sequences.items() if paths}
+        return [shot.shot.frames[i].source, window.x, window.y, hashlib.sha256(pose.tobytes()).hexdigest(), pictures]
 
     @property
     def roi(self) -> Roi | None:
