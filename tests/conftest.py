@@ -122,6 +122,30 @@ def make_light(folder: Path, space: str = "Linear Rec.709", kind: type = np.floa
     return folder
 
 
+def make_large(folder: Path, corner: tuple[int, int], step: tuple[int, int] = (0, 0)) -> Path:
+    """Put the pictures of the export in `folder` on a blotchy 640×360 plate, at `corner`, `step` further each frame."""
+    with np.load(folder / POSE_FILE) as arrays:
+        keypoints, boxes = arrays["keypoints"], arrays["face_box"]
+    blotches = np.random.default_rng(2).integers(20, 235, (30, 54, 3), np.uint8)
+    wall = cv2.resize(blotches, (640, 360), interpolation=cv2.INTER_LINEAR)
+    for i in range(len(keypoints)):
+        x, y = corner[0] + i * step[0], corner[1] + i * step[1]
+        move = np.float32([[1, 0, x], [0, 1, y]])
+        for layer, ground in (("plate", wall), ("matte", np.uint8([0]))):
+            path = str(folder / layer / frame_name(FIRST_FRAME + i, "png"))
+            small = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+            large = np.broadcast_to(ground, (360, 640, *small.shape[2:])).copy()
+            cv2.warpAffine(small, move, (640, 360), large, cv2.INTER_NEAREST, cv2.BORDER_TRANSPARENT)
+            cv2.imwrite(path, large)
+        keypoints[i, :, :2] += (x, y)
+        boxes[i] += (x, y, x, y)
+    np.savez(folder / POSE_FILE, keypoints=keypoints, face_box=boxes)
+    shot = Shot.loads((folder / SHOT_FILE).read_bytes())
+    raster = replace(shot.raster, width=640, height=360)
+    write_shot(folder, replace(shot, raster=raster, files=list_files(folder, {SHOT_FILE})))
+    return folder
+
+
 @pytest.fixture
 def relist() -> Callable[[Path], None]:
     return relist_files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 
 from wan_animate_blender.wire import FaceSource, Finish, FrameRow, Mode, Raster, RasterKind, Settings
 from wan_animate_server import shot
-from wan_animate_server.region import Letterbox, alpha
+from wan_animate_server.region import Fit, Letterbox, alpha, model_mask
 from wan_animate_server.signals import ShotSignals, pose
 from wan_animate_server.video import write_picture
+
+from ..conftest import make_large
 
 Make = Callable[..., Path]
 
@@ -44,7 +47,8 @@ def test_at_its_own_size_the_model_sees_the_plates_own_samples(make_shot: Make) 
 def test_the_pose_is_drawn_at_the_models_size_from_the_shots_keypoints(make_shot: Make) -> None:
     folder = make_shot(frames=2)
     shown = signals(folder, SMALL)
-    keypoints = shot.load(folder).keypoints[1].astype(np.float64) * [shown.windows[0].fit.scale, shown.windows[0].fit.scale, 1]
+    scale = shown.windows[1].fit.scale
+    keypoints = shot.load(folder).keypoints[1].astype(np.float64) * [scale, scale, 1]
     np.testing.assert_array_equal(shown.pose(1), pose.draw(keypoints, 32, 32))
     assert (shown.pose(0) != shown.pose(1)).any()
 
@@ -196,3 +200,69 @@ def test_geometry_and_face_source_change_the_digest_and_settings_do_not(make_sho
     ]
     assert len({each.digest([0]) for each in (base, *others)}) == 4
     assert signals(make_shot(frames=1, root=tmp_path / "raster", raster=wide)).digest([0]) == base.digest([0])
+
+
+# --- a large plate --------------------------------------------------------------------------------
+
+AREA = 96 * 96
+
+
+def test_on_a_large_plate_every_picture_is_of_the_frames_own_window(make_shot: Make) -> None:
+    folder = make_large(make_shot(frames=13, face=FaceSource.PLATE), (40, 150), (30, 4))
+    loaded, shown = shot.load(folder), signals(folder, AREA)
+    assert shown.windows[0].x < shown.windows[-1].x
+    for i in (0, 6, 12):
+        window = shown.windows[i]
+        x, y, fit = window.x, window.y, window.fit
+        part = np.s_[y : y + fit.plate_height, x : x + fit.plate_width]
+        np.testing.assert_array_equal(shown.plate(i), fit.picture(loaded.plate(i)[part]))
+        keypoints = (loaded.keypoints[i].astype(np.float64) - [x, y, 0]) * [fit.scale, fit.scale, 1]
+        np.testing.assert_array_equal(shown.pose(i), pose.draw(keypoints, shown.width, shown.height))
+        np.testing.assert_array_equal(shown.mask(i), model_mask(shown.region(i)[part], fit))
+        assert np.count_nonzero(shown.region(i)) == np.count_nonzero(shown.region(i)[part])
+        assert (cv2.dilate(shown.mask(i), np.ones((3, 3)))[shown.pose(i).any(axis=-1)] == 1).all()
+        x0, y0, x1, y1 = loaded.face_box[i].astype(int)
+        np.testing.assert_array_equal(shown.face(i), cv2.resize(loaded.plate(i)[y0:y1, x0:x1], (512, 512)))
+    np.testing.assert_array_equal(
+        shown.reference(), Letterbox(60, 80, shown.width, shown.height).picture(loaded.character)
+    )
+
+
+def test_a_large_plate_is_seen_whole_by_choice(make_shot: Make, tmp_path: Path) -> None:
+    on = signals(make_large(make_shot(frames=2), (40, 150)), AREA)
+    off = signals(make_large(make_shot(frames=2, root=tmp_path / "off", settings=Settings(roi=False)), (40, 150)), AREA)
+    assert on.roi and on.roi.width < 640
+    assert off.roi is None
+    np.testing.assert_array_equal(off.plate(0), Fit.choose(640, 360, AREA).picture(off.shot.plate(0)))
+    assert off.windows[0].fit.block > 2 * on.windows[0].fit.block
+
+
+def test_another_window_is_another_digest(make_shot: Make, tmp_path: Path) -> None:
+    changes = [Settings(), Settings(roi=False), Settings(region_grow=40.0)]
+    made = [
+        make_large(make_shot(frames=2, root=tmp_path / str(i), settings=each), (40, 150))
+        for i, each in enumerate(changes)
+    ]
+    shown = [signals(folder, AREA) for folder in made]
+    assert len({json.dumps(each.shot.shot.to_json()["files"]) for each in shown}) == 1
+    assert len({each.digest(range(2)) for each in shown}) == 3
+
+
+@pytest.mark.parametrize(("area", "grow"), [(10**6, None), (SMALL, 100.0)])
+def test_a_small_plate_and_a_person_who_fills_the_frame_are_seen_as_without_a_region_of_interest(
+    make_shot: Make, tmp_path: Path, area: int, grow: float | None
+) -> None:
+    here = signals(make_shot(frames=2, settings=Settings(region_grow=grow)), area)
+    there = signals(make_shot(frames=2, root=tmp_path / "off", settings=Settings(region_grow=grow, roi=False)), area)
+    assert here.roi is None
+    assert here.windows == there.windows
+    assert here.digest(range(2)) == there.digest(range(2))
+    np.testing.assert_array_equal(here.plate(1), there.plate(1))
+    np.testing.assert_array_equal(here.mask(1), there.mask(1))
+    np.testing.assert_array_equal(here.pose(1), there.pose(1))
+
+
+def test_animate_mode_knows_no_region_of_interest(make_shot: Make) -> None:
+    shown = signals(make_large(make_shot(frames=2, mode=Mode.ANIMATE), (40, 150)), AREA)
+    assert shown.roi is None
+    assert shown.windows[0].is_whole

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import cv2
 import numpy as np
@@ -32,15 +32,16 @@ def _box(shot: LoadedShot, i: int) -> Box | None:
     raster, given = shot.shot.raster, shot.sequences["region"]
     if given:
         return _around(to_8bit(read_grey(shot.folder / given[i])) > 0)
-    found = [_around(shot.matte(i) >= hull.ALMOST_NOTHING), _body(shot.keypoints[i], raster.width, raster.height)]
-    there = np.array([box for box in found if box])
-    if not len(there):
+    size = raster.width, raster.height
+    matte = _around(shot.matte(i) >= hull.ALMOST_NOTHING)
+    pieces = hull.pieces(np.asarray(shot.keypoints[i], np.float64).tolist(), *size)
+    seen = [box for box in (matte, *(_reach(piece, size) for piece in pieces)) if box]
+    if not seen:
         return None
     grow = shot.shot.settings.region_grow
     wide = hull.growth(raster.height, raster.width) if grow is None else int(grow)
-    low = np.maximum(there[:, :2].min(axis=0) - wide, 0)
-    high = np.minimum(there[:, 2:].max(axis=0) + wide, [raster.width, raster.height])
-    return (int(low[0]), int(low[1]), int(high[0]), int(high[1])) if (low < high).all() else None
+    x0, y0, x1, y1 = zip(*seen, strict=True)
+    return _inside((min(x0) - wide, min(y0) - wide, max(x1) + wide, max(y1) + wide), size)
 
 
 def _around(mask: Mask) -> Box | None:
@@ -48,16 +49,15 @@ def _around(mask: Mask) -> Box | None:
     return (x, y, x + width, y + height) if width else None
 
 
-def _body(keypoints: npt.NDArray[np.floating[Any]], width: int, height: int) -> Box | None:
-    pieces = hull.pieces(np.asarray(keypoints, np.float64).tolist(), width, height)
-    reaches = [
-        (min(x for x, _ in piece.points) - piece.radius, min(y for _, y in piece.points) - piece.radius,
-         max(x for x, _ in piece.points) + piece.radius, max(y for _, y in piece.points) + piece.radius)
-        for piece in pieces
-    ]  # fmt: skip
-    if not reaches:
-        return None
-    found = np.array(reaches)
-    low, high = np.floor(found[:, :2].min(axis=0)) - ROUNDING, np.ceil(found[:, 2:].max(axis=0)) + ROUNDING
-    seen = (low < [width, height]).all() and (high > 0).all()
-    return (int(low[0]), int(low[1]), int(high[0]), int(high[1])) if seen else None
+def _reach(piece: hull.Piece, size: tuple[int, int]) -> Box | None:
+    """The box of what is seen of a piece in a frame of this size."""
+    wide = math.ceil(piece.radius) + ROUNDING
+    (x0, y0), (x1, y1) = np.min(piece.points, axis=0), np.max(piece.points, axis=0)
+    return _inside((math.floor(x0) - wide, math.floor(y0) - wide, math.ceil(x1) + wide, math.ceil(y1) + wide), size)
+
+
+def _inside(box: Box, size: tuple[int, int]) -> Box | None:
+    """The part of `box` in a frame of this size; None when there is none."""
+    width, height = size
+    x0, y0, x1, y1 = max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height)
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
