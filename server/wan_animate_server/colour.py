@@ -7,6 +7,7 @@ and no file.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,9 @@ BLENDERS = {
 _MOST = float(np.finfo(np.float16).max)
 _HALF_A_LEVEL = 0.5 / 255
 """The model works from 8 bits: less than this beyond 0 or 1 is not clipped but rounded."""
+
+_STRIP = 1 << 15
+"""Pixels that are converted at once: they stay in the processor's cache, which is more than twice as fast."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,21 @@ class Space:
 
     def shown(self, light: npt.NDArray[np.floating[Any]]) -> Floats:
         """Samples [..., 3] of the plate as the model sees them: float32, 0..1, what is no number as 0."""
-        return np.clip(self._unclipped(light), 0, 1)
+        samples = self._unclipped(light)
+        return np.clip(samples, 0, 1, out=samples)
 
     def seen(self, light: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
         """The same in 8 bits, to the nearest."""
-        return np.asarray(np.rint(self.shown(light) * 255), np.uint8)
+        result = np.empty(light.shape, np.uint8)
+        samples, seen = light.reshape(-1, 3), result.reshape(-1, 3)
+        for strip in _strips(len(samples)):
+            seen[strip] = np.rint(self.shown(samples[strip]) * 255)
+        return result
 
     def light(self, shown: npt.NDArray[np.floating[Any]]) -> Floats:
         """The way back: float32 [..., 3] in this space from what the model made, 0..1."""
         samples = np.array(shown, np.float32, order="C")
-        self._light.applyRGB(samples)
+        _apply(self._light, samples)
         return samples
 
     def clipped(self, light: npt.NDArray[np.floating[Any]]) -> Clipped:
@@ -120,9 +129,21 @@ class Space:
 
     def _unclipped(self, light: npt.NDArray[np.floating[Any]]) -> Floats:
         # Infinities and NaN would take a pixel's other channels with them where primaries are mixed.
-        samples = np.clip(np.nan_to_num(np.asarray(light, np.float32, order="C")), -_MOST, _MOST)
-        self._seen.applyRGB(samples)
+        samples = np.array(light, np.float32, order="C")
+        np.clip(samples, -_MOST, _MOST, out=samples)
+        samples[np.isnan(samples)] = 0
+        _apply(self._seen, samples)
         return samples
+
+
+def _apply(processor: PyOpenColorIO.CPUProcessor, samples: Floats) -> None:
+    rows = samples.reshape(-1, 3)
+    for strip in _strips(len(rows)):
+        processor.applyRGB(rows[strip])
+
+
+def _strips(pixels: int) -> Iterator[slice]:
+    return (slice(first, first + _STRIP) for first in range(0, pixels, _STRIP))
 
 
 @functools.cache

@@ -6,12 +6,38 @@ no shot, no region, no colour space and no model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from .video import Picture
+
+Light = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+"""How numbers 0..1 of the model become those of a scene-linear plate."""
+
+
+def layers(
+    plate: Picture, made: npt.NDArray[np.float32], alpha: Picture, depth: type = np.uint8, light: Light | None = None
+) -> dict[str, Picture]:  # fmt: skip
+    """Character, matte and comp of what was `made` [H, W, 3] over `plate` [H, W, 3]; `alpha` is uint8 [H, W].
+
+    `plate` becomes the comp: no sample of it outside the box of rows and columns that shows the character is touched.
+    A scene-linear one needs `light`; otherwise `depth` is the character's.
+    """
+    x, y, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
+    box = slice(y, y + height), slice(x, x + width)
+    if light is None:
+        part = character(made[box], alpha[box], depth)
+        plate[box] = comp(plate[box], part)
+    else:
+        part = premultiplied(light(made[box]), alpha[box])
+        plate[box] = over(plate[box], part)
+    whole = np.zeros((*alpha.shape, 4), part.dtype)
+    whole[box] = part
+    return {"character": whole, "matte": whole[..., 3], "comp": plate}
 
 
 def character(generated: npt.NDArray[np.floating[Any]], alpha: Picture, depth: type = np.uint8) -> Picture:
@@ -52,10 +78,11 @@ def comp(plate: Picture, character: Picture) -> Picture:
 
 def premultiplied(light: npt.NDArray[np.floating[Any]], alpha: Picture) -> Picture:
     """The character alone for a scene-linear plate: float16 [H, W, 4], `light` [H, W, 3] times `alpha` uint8 [H, W]."""
-    layer = np.zeros((*alpha.shape, 4), np.float16)
-    layer[..., 3] = alpha.astype(np.float32) / 255
-    shown = alpha > 0
-    layer[shown, :3] = light[shown] * layer[shown, 3:].astype(np.float32)
+    opacity = (np.arange(256, dtype=np.float32) / 255).astype(np.float16)[alpha]
+    layer = np.empty((*alpha.shape, 4), np.float16)
+    layer[..., :3] = light * opacity.astype(np.float32)[..., None]
+    layer[..., 3] = opacity
+    layer[alpha == 0] = 0
     return layer
 
 
@@ -65,10 +92,11 @@ def over(plate: Picture, character: Picture) -> Picture:
     plate·(1 − a) + character in float32, from the very numbers of the two files: so any compositor's Over of them gives
     the same. Where a is 0 the plate keeps its bits, infinities and NaN too; where it is 1 nothing of it is left.
     """
-    result = plate.copy()
-    whole = character[..., 3] == 1
-    result[whole] = character[whole, :3]
-    soft = (character[..., 3] > 0) & ~whole
+    result, alpha = plate.copy(), character[..., 3]
+    pixel = np.dtype((np.void, 3 * plate.itemsize))  # copied whole: several times as fast as sample by sample
+    alone = np.ascontiguousarray(character[..., :3], plate.dtype)
+    np.copyto(result.view(pixel), alone.view(pixel), where=alpha[..., None] == 1)
+    soft = np.nonzero((alpha > 0) & (alpha < 1))
     layer = character[soft].astype(np.float32)
     with np.errstate(invalid="ignore"):  # a signalling NaN of the plate stays one, quietly
         result[soft] = plate[soft].astype(np.float32) * (1 - layer[:, 3:]) + layer[:, :3]

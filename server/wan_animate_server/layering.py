@@ -33,7 +33,7 @@ class Written:
     """A frame whose files are there."""
 
     shown: Picture
-    """As the preview has it: uint8 [H, W, 3]."""
+    """As the preview has it: uint8 [h, w, 3]."""
     clipped: Clipped
     """What the model was not shown of the plate as it is, inside the region."""
 
@@ -69,10 +69,11 @@ class Layering:
     def write(self, i: int, frame: NDArray[np.floating[Any]], seed: int) -> Written:
         """Write the files of frame `i`, counted from 0."""
         layers, clipped = self._layers(i, frame)
+        said, number = self._said(i, seed), self._shot.shot.numbers[i]
         for layer in self._take.take.layers:
-            path, words = self.path(layer, self._shot.shot.numbers[i]), self._words(layer, i, seed)
-            write_picture(self._take.folder / path, layers[layer], words=words, compression=self._compression)
-        return Written(self._shot.seen(layers[self._take.take.layers[-1]]), clipped)
+            path, words = self._take.folder / self.path(layer, number), said | self._said_of(layer)
+            write_picture(path, layers[layer], words=words, compression=self._compression)
+        return Written(self._shot.seen(small(layers[self._take.take.layers[-1]])), clipped)
 
     def _is_light(self, layer: str) -> bool:
         return self._space is not None and layer not in _SHOWN
@@ -88,15 +89,11 @@ class Layering:
 
     def _composited(self, i: int, made: Floats) -> tuple[dict[str, Picture], Clipped]:
         """Character, matte and comp of frame `i`."""
-        plate, alpha = self._shot.stored_plate(i), self._signals.alpha(i)
-        if self._space is None:
-            character = composite.character(made, alpha, self._depth)
-            comp, clipped = composite.comp(plate, character), Clipped()
-        else:
-            character = composite.premultiplied(self._space.light(made), alpha)
-            comp = composite.over(plate, character)
+        plate, alpha, clipped = self._shot.stored_plate(i), self._signals.alpha(i), Clipped()
+        if self._space:
             clipped = self._space.clipped(plate[self._signals.region(i) > 0])
-        return {"character": character, "matte": character[..., 3], "comp": comp}, clipped
+        light = self._space.light if self._space else None
+        return composite.layers(plate, made, alpha, self._depth, light), clipped
 
     def _extra(self, layer: str, i: int, made: Floats) -> Picture:
         """What is delivered as the model was shown it, and all that it made."""
@@ -115,27 +112,24 @@ class Layering:
         raster = self._shot.shot.raster
         return pose.draw(self._shot.keypoints[i], raster.width, raster.height)
 
-    def _words(self, layer: str, i: int, seed: int) -> exr.Words:
-        """What a file says of itself; what OpenEXR has attributes for goes by their names."""
+    def _said(self, i: int, seed: int) -> dict[str, exr.Word]:
+        """What every file of frame `i` says of itself; what OpenEXR has attributes for goes by their names."""
         take, timecode = self._take.take, self._shot.timecode(i)
         said: dict[str, exr.Word] = {
             "framesPerSecond": take.fps,
             "imageCounter": self._shot.shot.numbers[i],
             "software": f"wan-animate {version()}",
-            "wanAnimate.colorSpace": self._colour_space(layer),
             "wanAnimate.shot": take.shot,
-            "wanAnimate.layer": layer,
             "wanAnimate.seed": str(seed),  # does not fit the 32 bits of OpenEXR's whole numbers
             "wanAnimate.recipe": take.recipe,
             "wanAnimate.models": "\n".join(f"{sha256}  {name}" for name, sha256 in sorted(take.models.items())),
         }
-        if timecode:
-            said["timeCode"] = timecode
-        if self._space and self._is_light(layer):
-            said["colorInteropID"] = DATA if layer == "matte" else self._space.interop
-        return said
+        return said | {"timeCode": timecode} if timecode else said
 
-    def _colour_space(self, layer: str) -> str:
-        if layer == "matte":
-            return DATA
-        return self._space.name if self._space and self._is_light(layer) else Encoding.DISPLAY
+    def _said_of(self, layer: str) -> dict[str, exr.Word]:
+        """The layer's name, and what its numbers are."""
+        named: dict[str, exr.Word] = {"wanAnimate.layer": layer}
+        if self._space is None or not self._is_light(layer):
+            return named | {"wanAnimate.colorSpace": DATA if layer == "matte" else Encoding.DISPLAY.value}
+        name, interop = (DATA, DATA) if layer == "matte" else (self._space.name, self._space.interop)
+        return named | {"wanAnimate.colorSpace": name, "colorInteropID": interop}

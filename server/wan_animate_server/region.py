@@ -74,7 +74,8 @@ class Fit:
         whole = np.asarray(frame, np.float32)
         if self.block != BLOCK:
             size = self.width * self.block // BLOCK, self.height * self.block // BLOCK
-            whole = np.clip(cv2.resize(whole, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+            whole = cv2.resize(whole, size, interpolation=cv2.INTER_CUBIC)
+            np.clip(whole, 0, 1, out=whole)
         return np.ascontiguousarray(whole[: self.plate_height, : self.plate_width])
 
     def points(self, keypoints: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:

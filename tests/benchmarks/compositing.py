@@ -1,0 +1,244 @@
+"""How fast frames become layers beside the bare writing of the same EXR files, and what a long 4K shot takes of memory.
+
+    python tests/benchmarks/compositing.py speed          # 1080p, half float, ZIP and PIZ
+    python tests/benchmarks/compositing.py memory         # 500 frames of 3840×2160, about 5 GB of files
+    python tests/benchmarks/compositing.py parts          # where the time of one frame goes
+
+Plates are a gradient with a photograph's grain, so that compression has what it has in a production. No model runs:
+its frames are made up, as many at a time as a segment has.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import logging
+import os
+import pstats
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import OpenEXR
+
+from wan_animate_blender.wire import (
+    FIRST_FRAME,
+    POSE_FILE,
+    Colour,
+    Encoding,
+    Finish,
+    Format,
+    FrameRow,
+    Mode,
+    Raster,
+    RasterKind,
+    Settings,
+    Shot,
+    frame_name,
+    list_files,
+)  # fmt: skip
+from wan_animate_server import composite
+from wan_animate_server import shot as shots
+from wan_animate_server.delivery import Delivery
+from wan_animate_server.layering import Layering
+from wan_animate_server.pipeline import Decoded
+from wan_animate_server.signals import ShotSignals
+from wan_animate_server.take import TakeFolder
+from wan_animate_server.video import write_picture
+
+log = logging.getLogger("compositing")
+
+AREA = 1280 * 720
+SEGMENT = 77
+DIFFERENT = 4
+"""Plates that are really drawn; the others are links to them."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A shot and a take of it that waits for its frames."""
+
+    signals: ShotSignals
+    take: TakeFolder
+
+
+@contextmanager
+def stage(width: int, height: int, frames: int, *, grain: float, chosen: Format = Format.EXR_ZIP) -> Iterator[Stage]:
+    """A scene-linear shot of `frames` frames in a folder that goes away, a person a third as wide as high in it."""
+    with tempfile.TemporaryDirectory(prefix="compositing") as root:
+        folder = Path(root) / "SH010" / "e001"
+        _draw(folder, width, height, frames, grain)
+        rows = tuple(FrameRow(shot=FIRST_FRAME + i, timeline=i, source=i, rig=i) for i in range(frames))
+        settings = Settings(area=AREA, segment=SEGMENT, roi=False, finish=Finish(format=chosen))
+        said = Shot(
+            name="SH010", mode=Mode.REPLACE, frames=rows, cut_in=rows[0].shot, cut_out=rows[-1].shot, fps=Fraction(24),
+            raster=Raster(kind=RasterKind.SOURCE, width=width, height=height), settings=settings,
+            colour=Colour(encoding=Encoding.LINEAR, working_space="ACEScg"), files=list_files(folder),
+        )  # fmt: skip
+        (folder / "shot.json").write_text(said.dumps())
+        signals = ShotSignals(shots.load(folder), AREA)
+        yield Stage(signals, TakeFolder.claim(folder.parent / "takes", said, width, height))
+
+
+def _draw(folder: Path, width: int, height: int, frames: int, grain: float) -> None:
+    numbers = np.random.default_rng(1)
+    for layer in ("plate", "matte"):
+        (folder / layer).mkdir(parents=True)
+    gradient = np.linspace(0.01, 1.5, width, dtype=np.float32)[None, :, None].repeat(height, 0).repeat(3, 2)
+    for i in range(frames):
+        plate, matte = (
+            folder / layer / frame_name(FIRST_FRAME + i, end) for layer, end in (("plate", "exr"), ("matte", "png"))
+        )
+        if i >= DIFFERENT:
+            for file in (plate, matte):
+                os.link(file.with_stem(str(FIRST_FRAME + i % DIFFERENT)), file)
+            continue
+        noise = numbers.normal(0, grain, gradient.shape).astype(np.float32)
+        write_picture(plate, (gradient * (1 + noise)).astype(np.float16))
+        person = np.zeros((height, width), np.uint8)
+        middle = width // 2 + i * width // 40, height // 2
+        cv2.ellipse(person, middle, (height // 7, height * 2 // 5), 0, 0, 360, 255, -1)
+        write_picture(matte, cv2.GaussianBlur(person, (5, 5), 0))
+    points = np.zeros((frames, 133, 3), np.float32)
+    np.savez(folder / POSE_FILE, keypoints=points)
+    write_picture(folder / "character.png", np.full((64, 48, 3), 90, np.uint8))
+
+
+def made(signals: ShotSignals) -> np.ndarray:
+    """A frame as a model makes it: smooth, with a little noise, float16 [h, w, 3]."""
+    numbers = np.random.default_rng(2)
+    small = numbers.random((9, 16, 3)).astype(np.float32)
+    frame = cv2.resize(small, (signals.width, signals.height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(frame + numbers.normal(0, 0.01, frame.shape), 0, 1).astype(np.float16)
+
+
+# --- speed ------------------------------------------------------------------------------------------
+
+
+def speed(frames: int = 24) -> None:
+    """Three ways through a pool as large as the delivery's, in turns: files alone, composited too, the whole way."""
+    for chosen in (Format.EXR_ZIP, Format.EXR_PIZ):
+        with stage(1920, 1080, frames, grain=0.03, chosen=chosen) as on:
+            whole, bare = WholeWay(on), BareWriter(on, chosen)
+            composited = Composited(on, chosen)
+            costs = [cost(frames, write) for write in (bare, composited, whole, bare, composited, whole)]
+            for name, first, second in zip(("bare", "composited", "whole"), costs[:3], costs[3:], strict=True):
+                best, reference = Cost.best(first, second), Cost.best(costs[0], costs[3])
+                log.info("%s %-10s %s, %s", chosen, name, best, best.beside(reference))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one frame, in seconds."""
+
+    wall: float
+    processor: float
+    """Of all threads together: on a busy machine the better figure."""
+
+    @classmethod
+    def best(cls, *costs: Cost) -> Cost:
+        return cls(min(cost.wall for cost in costs), min(cost.processor for cost in costs))
+
+    def beside(self, bare: Cost) -> str:
+        return f"{bare.wall / self.wall:.0%} of the bare rate, {bare.processor / self.processor:.0%} by processor time"
+
+    def __str__(self) -> str:
+        return f"{1 / self.wall:.2f} frames/s, {1000 * self.processor:.0f} ms of processor a frame"
+
+
+def cost(frames: int, write: Callable[[int], object]) -> Cost:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        wall, processor = time.perf_counter(), time.process_time()
+        list(pool.map(write, range(frames)))
+        return Cost((time.perf_counter() - wall) / frames, (time.process_time() - processor) / frames)
+
+
+class WholeWay:
+    """As the delivery does it: reads all, finds the region, resamples, makes layers and writes them, and a preview."""
+
+    def __init__(self, on: Stage) -> None:
+        self._layering, self._frame = Layering(on.signals, on.take), made(on.signals)
+        self._layering.write(0, self._frame, 1)  # imports and caches
+
+    def __call__(self, i: int) -> None:
+        self._layering.write(i, self._frame, 1)
+
+
+class BareWriter:
+    """Writes the same three files of a frame from arrays that are there, by OpenEXR alone."""
+
+    def __init__(self, on: Stage, chosen: Format) -> None:
+        self._folder = on.take.folder
+        method = OpenEXR.PIZ_COMPRESSION if chosen is Format.EXR_PIZ else OpenEXR.ZIP_COMPRESSION
+        self._header = {"type": OpenEXR.scanlineimage, "compression": method}
+        self._layers = {}
+        for layer in on.take.take.layers:
+            channels = OpenEXR.File(str(self._folder / layer / frame_name(FIRST_FRAME, "exr"))).channels()
+            self._layers[layer] = {name: np.ascontiguousarray(channel.pixels) for name, channel in channels.items()}
+
+    def __call__(self, i: int) -> None:
+        for layer, channels in self._layers.items():
+            OpenEXR.File(self._header, channels).write(str(self._folder / layer / f"bare{i:04d}.exr"))
+
+
+class Composited:
+    """Layers made of plate, alpha and the model's frame, all in memory at the plate's size, and written for good."""
+
+    def __init__(self, on: Stage, chosen: Format) -> None:
+        shot = on.signals.shot
+        assert shot.space
+        self._folder, self._space, self._format = on.take.folder, shot.space, chosen
+        self._plate, self._alpha = shot.stored_plate(0), on.signals.alpha(0)
+        self._made = on.signals.windows[0].back(made(on.signals))
+
+    def __call__(self, i: int) -> None:
+        layers = composite.layers(self._plate.copy(), self._made, self._alpha, light=self._space.light)
+        for layer, picture in layers.items():
+            write_picture(self._folder / layer / f"quick{i:04d}.exr", picture, compression=self._format)
+
+
+def parts() -> None:
+    with stage(1920, 1080, 6, grain=0.03) as on:
+        whole, profile = WholeWay(on), cProfile.Profile()
+        profile.enable()
+        for i in range(1, 6):
+            whole(i)
+        profile.disable()
+        pstats.Stats(profile).sort_stats("tottime").print_stats(22)
+
+
+# --- memory -----------------------------------------------------------------------------------------
+
+
+def memory(frames: int = 500, width: int = 3840, height: int = 2160) -> None:
+    """Deliver segment after segment, and say after each what this process held at most."""
+    with stage(width, height, frames, grain=0.0) as on:
+        frame, movie = made(on.signals), on.take.folder / "preview.mp4"
+        log.info("before: %s", held())
+        with Delivery.into(on.take, movie, on.signals, lambda: None) as delivery:
+            for index, first in enumerate(range(0, frames, SEGMENT - 5)):
+                count = min(SEGMENT - 5, frames - first)
+                made_up = np.repeat(frame[None], count, 0)
+                started = time.perf_counter()
+                delivery.start(Decoded(index, -(-frames // (SEGMENT - 5)), first, made_up, 1, "0" * 64, False))
+                del made_up
+                log.info("segment %d after %.0f s: %s", index, time.perf_counter() - started, held())
+        log.info("after: %s", held())
+
+
+def held() -> str:
+    now = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return f"{now / 1e9:.2f} GB now, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.2f} GB at most"
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    {"speed": speed, "memory": memory, "parts": parts}[sys.argv[1]](*map(int, sys.argv[2:]))
