@@ -105,9 +105,12 @@ def guarded() -> APIRouter:
 
 async def body_of(request: Request, limit: int) -> bytes:
     """The body. Raises `Refusal` (413) as soon as it has more than `limit` bytes."""
+    length = request.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) > limit:
+        raise Refusal(413, "too-large", f"the message has {length} bytes, at most {limit} are taken; no message has more")
     body = bytearray()
     async for data in request.stream():
         body += data
         if len(body) > limit:
-            raise Refusal(413, "too-large", f"the message has more than {limit} bytes; no shot has")
+            raise Refusal(413, "too-large", f"the message has more than {limit} bytes; no message has")
     return bytes(body)

@@ -18,11 +18,10 @@ from wan_animate_blender.wire import ErrorReply
 MOST = 512
 """Connections at once. Of more, the one that has waited longest without asking anything goes."""
 
-HEAD_BYTES = 16 << 10
 HEAD_SECONDS = 10.0
-"""What the head of a request may have and take."""
+"""What the head of a request may take."""
 
-BODY_SECONDS, BODY_BYTES = 20.0, 20 << 10
+BODY_SECONDS, BODY_BYTES = 15.0, 15 << 10
 """In each such while, so much of a body must come, unless it is this server that cannot keep up."""
 
 UNREAD_SECONDS = 60.0

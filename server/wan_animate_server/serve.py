@@ -22,12 +22,12 @@ from wan_animate_blender.wire import WIRE_HEADER, WIRE_VERSION, BadInput, write_
 
 from .app import create_app
 from .datafolder import DataFolder
-from .gate import Gate
+from .gate import HEAD_BYTES, Gate
 from .handover import Handover
 from .jobs import Jobs
 from .keyring import NAME, Keyring, own_secret, token_path
 from .listening import Place
-from .patience import HEAD_BYTES, Connection
+from .patience import Connection
 from .supervisor import TOKEN_VARIABLE, Limits, Supervisor
 
 log = logging.getLogger(__name__)

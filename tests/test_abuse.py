@@ -1,0 +1,528 @@
+"""What a hostile client may send to a server, and what it gets for it; then the server is as it was before.
+
+One server for the whole table. Slow and half-open connections are opened first and looked at last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import socket
+import struct
+import time
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wan_animate_blender.wire import WIRE_HEADER, ErrorReply, JobState
+from wan_animate_server import patience
+from wan_animate_server.exr import PIXELS
+from wan_animate_server.keyring import NamedTokens
+
+from .conftest import make_light, relist_files, write_export
+from .serving import Running, lives, serving
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at processes in /proc")
+
+HALF_OPEN = 300
+"""Connections that say nothing, beside everything else."""
+
+GROWTH = 200 << 20
+"""Bytes by which the server may have grown after the whole table: malloc keeps what one large picture needed."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The server, and what a hostile client may know of it."""
+
+    server: Running
+    job: str
+    """A done one, of the owner."""
+    revoked: str
+    expired: str
+    memory: int
+    slow: dict[str, socket.socket]
+    """Connections that were opened before all others, and what each does."""
+    since: float
+
+    def fill(self, text: str) -> bytes:
+        known = {
+            "TOKEN": self.server.token, "JOB": self.job, "REVOKED": self.revoked, "EXPIRED": self.expired,
+            "HOST": self.server.url.removeprefix("http://"), "NOBODY": uuid.uuid4().hex,
+        }  # fmt: skip
+        for word, value in known.items():
+            text = text.replace(f"<{word}>", value)
+        return text.encode("latin-1")
+
+    def dial(self) -> socket.socket:
+        host, port = self.server.url.removeprefix("http://").split(":")
+        return socket.create_connection((host, int(port)), timeout=20)
+
+    def answer(self, sent: bytes, method: str = "GET") -> tuple[int, bytes]:
+        """Status and body of the first answer; status 0 where the connection just ends."""
+        with self.dial() as line:
+            with contextlib.suppress(OSError):  # it may hang up before everything is said
+                line.sendall(sent)
+            return received(line, method)
+
+
+def received(line: socket.socket, method: str = "GET") -> tuple[int, bytes]:
+    reply = HTTPResponse(line, method=method)
+    try:
+        reply.begin()
+        return reply.status, reply.read()
+    except (HTTPException, OSError):
+        return 0, b""
+
+
+def memory(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+HEADERS = f"Host: <HOST>\r\nAuthorization: Bearer <TOKEN>\r\n{WIRE_HEADER}: 1\r\n"
+
+
+def ask(method: str, path: str, more: str = "", headers: str = HEADERS, version: str = "HTTP/1.1") -> str:
+    """A request without a body, or its head."""
+    return f"{method} {path} {version}\r\n{headers}{more}\r\n"
+
+
+def send(method: str, path: str, body: str, more: str = "") -> str:
+    return ask(method, path, f"{more}Content-Length: {len(body)}\r\n") + body
+
+
+# --- the server -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    folder = tmp_path_factory.mktemp("abuse")
+    with serving(folder) as server:
+        tokens = NamedTokens(folder / "token")
+        revoked, expired = tokens.add("revoked"), tokens.add("expired", days=0)
+        assert server.call("GET", "/v1/jobs", token=revoked).status_code == 200
+        tokens.revoke("revoked")
+        job = server.submit(write_export(folder, frames=5))
+        assert server.finished(job.id).state is JobState.DONE
+        known = Target(server, job.id, revoked, expired, memory(server.process.pid), {}, time.monotonic())
+        with contextlib.ExitStack() as lines:
+            slow = {name: lines.enter_context(known.dial()) for name in SLOW}
+            silent = [lines.enter_context(known.dial()) for _ in range(HALF_OPEN)]
+            for name, text in SLOW.items():
+                slow[name].sendall(known.fill(text))
+            assert len(silent) == HALF_OPEN
+            yield replace(known, slow=slow)
+
+
+SLOW = {
+    "half a head": f"GET /v1/jobs HTTP/1.1\r\nHost: <HOST>\r\n{WIRE_HEADER}:",
+    "half a body": ask("PUT", f"/v1/blobs/{'e' * 64}", "Content-Length: 1000000\r\n") + "a few bytes",
+    "half a chunk": ask("POST", "/v1/jobs", "Transfer-Encoding: chunked\r\n") + "ff\r\nonly this",
+    "nothing": "",
+}
+
+
+# --- shots ----------------------------------------------------------------------------------------
+
+ROW = {"shot": 1001, "timeline": 1.0, "source": 0.0, "rig": 1.0}
+FILE = {"sha256": "0" * 64, "size": 1}
+PATHS = ("plate/1001.png", "matte/1001.png", "pose.npz", "character.png")
+SHOT = {
+    "name": "SH010", "mode": "replace", "frames": [ROW], "cut_in": 1001, "cut_out": 1001, "fps": "24/1",
+    "raster": {"kind": "source", "width": 64, "height": 48}, "files": dict.fromkeys(PATHS, FILE),
+}  # fmt: skip
+
+
+def order(**changes: Any) -> str:
+    """A request to render a shot of which nothing is here, with `changes`."""
+    return send("POST", "/v1/jobs", json.dumps(SHOT | changes))
+
+
+def order_file(path: str) -> str:
+    return order(files=SHOT["files"] | {path: FILE})
+
+
+def raw_order(text: str) -> str:
+    return send("POST", "/v1/jobs", text)
+
+
+def written(old: str, new: str) -> str:
+    """The same where JSON has no object of Python's for it."""
+    text = json.dumps(SHOT)
+    assert old in text
+    return raw_order(text.replace(old, new, 1))
+
+
+# --- uploads --------------------------------------------------------------------------------------
+
+BLOB = b"twenty bytes of blob"
+NAME = hashlib.sha256(BLOB).hexdigest()
+
+
+def put(body: bytes, more: str = "", name: str = NAME) -> str:
+    return send("PUT", f"/v1/blobs/{name}", body.decode("latin-1"), more)
+
+
+def placed(place: str) -> str:
+    return put(BLOB, f"Content-Range: {place}\r\n")
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+FRAMES = "/v1/jobs/<JOB>/frames"
+PREFLIGHT = "Origin: http://evil.example\r\nAccess-Control-Request-Method: POST\r\n"
+NO_TOKEN = f"Host: <HOST>\r\n{WIRE_HEADER}: 1\r\n"
+
+
+def with_token(text: str) -> str:
+    return f"{NO_TOKEN}Authorization: {text}\r\n"
+
+
+def with_host(text: str) -> str:
+    return HEADERS.replace("<HOST>", text)
+
+
+HOSTILE = {
+    # Paths that lead elsewhere.
+    "traversal": (404, ask("GET", f"{FRAMES}/../../../../../token")),
+    "traversal, encoded": (404, ask("GET", f"{FRAMES}/%2e%2e%2f%2e%2e%2f%2e%2e%2f%2e%2e%2ftoken")),
+    "traversal, encoded twice": (404, ask("GET", f"{FRAMES}/%252e%252e%252ftoken")),
+    "traversal, backslashes": (404, ask("GET", f"{FRAMES}/..%5c..%5c..%5ctoken")),
+    "absolute path": (404, ask("GET", f"{FRAMES}//etc/passwd")),
+    "null byte in a path": (404, ask("GET", f"{FRAMES}/comp/1001.png%00.txt")),
+    "broken UTF-8 in a path": (404, ask("GET", f"{FRAMES}/comp/%ff%fe.png")),
+    "traversal out of the page": (404, ask("GET", "/page/static/..%2f..%2fentry.py")),
+    "blob that is a path": (404, put(BLOB, name="..%2f..%2ftoken")),
+    "blob with a null byte": (400, put(BLOB, name="0" * 63 + "%00")),
+    "blob in capitals": (400, put(BLOB, name=NAME.upper())),
+    # Jobs that are not there.
+    "forged job": (404, ask("GET", "/v1/jobs/<NOBODY>")),
+    "forged job, cancelled": (404, ask("DELETE", "/v1/jobs/<NOBODY>")),
+    "forged job, retake": (404, send("POST", "/v1/jobs/<NOBODY>/retake", '{"first": 1, "last": 2}')),
+    "job with SQL": (404, ask("GET", "/v1/jobs/'%20OR%20'1'='1")),
+    "job with a null byte": (404, ask("GET", "/v1/jobs/<JOB>%00")),
+    "huge number of jobs": (422, ask("GET", "/v1/jobs?newest=99999999999999999999999")),
+    "number of jobs that is none": (422, ask("GET", "/v1/jobs?newest=NaN")),
+    # Who asks.
+    "no token": (401, ask("GET", "/v1/jobs", headers=NO_TOKEN)),
+    "empty token": (401, ask("GET", "/v1/jobs", headers=with_token("Bearer "))),
+    "token as a password": (401, ask("GET", "/v1/jobs", headers=with_token("Basic <TOKEN>"))),
+    "token and more": (401, ask("GET", "/v1/jobs", headers=with_token("Bearer <TOKEN>x"))),
+    "token in Latin": (401, ask("GET", "/v1/jobs", headers=with_token("Bearer \xe9\xff"))),
+    "revoked token": (401, ask("GET", "/v1/jobs", headers=with_token("Bearer <REVOKED>"))),
+    "expired token": (401, ask("GET", "/v1/jobs", headers=with_token("Bearer <EXPIRED>"))),
+    "two tokens": (400, ask("GET", "/v1/jobs", "Authorization: Bearer <TOKEN>\r\n")),
+    "token in the query": (400, ask("GET", "/v1/jobs?token=<TOKEN>", headers=NO_TOKEN)),
+    "token in the query under any name": (400, ask("GET", "/v1/jobs?a=<TOKEN>")),
+    "token in the path": (400, ask("GET", "/v1/jobs/<TOKEN>")),
+    "token in a cookie": (401, ask("GET", "/v1/jobs", "Cookie: token=<TOKEN>\r\n", NO_TOKEN)),
+    # From where.
+    "another host": (421, ask("GET", "/v1/jobs", headers=with_host("evil.example"))),
+    "a host that begins as ours": (421, ask("GET", "/v1/jobs", headers=with_host("127.0.0.1.evil.example"))),
+    "a host that is no name": (421, ask("GET", "/v1/jobs", headers=with_host("localhost:80@evil.example"))),
+    "two hosts": (400, ask("GET", "/v1/jobs", "Host: <HOST>\r\n")),
+    "no host": (400, ask("GET", "/v1/jobs", headers="")),
+    "another page": (403, ask("GET", "/v1/jobs", "Origin: http://evil.example\r\n")),
+    "a page of another port": (403, ask("GET", "/v1/jobs", "Origin: http://127.0.0.1:1\r\n")),
+    "a page of nobody": (403, send("POST", "/v1/jobs", "{}", "Origin: null\r\n")),
+    "may I": (403, ask("OPTIONS", "/v1/jobs", PREFLIGHT)),
+    "may I, from here": (405, ask("OPTIONS", "/v1/jobs")),
+    # HTTP that is none, or strange.
+    "HTTP/1.0": (200, ask("GET", "/v1/health", version="HTTP/1.0")),
+    "HTTP/1.0 without a host": (421, ask("GET", "/v1/health", headers="", version="HTTP/1.0")),
+    "HTTP/0.9": (400, "GET /v1/health\r\n\r\n"),
+    "HTTP/2": (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "TLS": (400, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
+    "TRACE": (405, ask("TRACE", "/v1/jobs")),
+    "CONNECT": (404, ask("CONNECT", "evil.example:443")),
+    "a method of its own": (405, ask("BREW", "/v1/jobs")),
+    "a method in a header": (200, ask("GET", "/v1/jobs/<JOB>", "X-HTTP-Method-Override: DELETE\r\n")),
+    "the address of another server": (404, ask("GET", "http://evil.example/v1/jobs")),
+    "another protocol": (200, ask("GET", "/v1/jobs", "Connection: Upgrade\r\nUpgrade: websocket\r\n")),
+    "huge header": (431, ask("GET", "/v1/jobs", f"X-Much: {'x' * 20_000}\r\n")),
+    "many headers": (431, ask("GET", "/v1/jobs", "".join(f"X-{i}: y\r\n" for i in range(3000)))),
+    "long address": (414, ask("GET", f"/v1/jobs?{'a' * 4000}")),
+    "longer address": (414, ask("GET", f"/v1/jobs?{'a' * 20_000}")),
+    "null byte in a header": (400, ask("GET", "/v1/jobs", "X-Null: a\0b\r\n")),
+    "space before a colon": (400, ask("GET", "/v1/jobs", "X-Space : a\r\n")),
+    "no colon": (400, ask("GET", "/v1/jobs", "nothing\r\n")),
+    "length below zero": (400, ask("POST", "/v1/jobs", "Content-Length: -1\r\n")),
+    "length without end": (400, ask("POST", "/v1/jobs", f"Content-Length: {'9' * 40}\r\n")),
+    "two lengths": (400, ask("POST", "/v1/jobs", "Content-Length: 1\r\nContent-Length: 2\r\n") + "{}"),
+    "length and chunks": (400, ask("POST", "/v1/jobs", "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n") + "{}"),
+    "chunks that are none": (400, ask("POST", "/v1/jobs", "Transfer-Encoding: chunked\r\n") + "zz\r\n{}\r\n"),
+    "chunk longer than anything": (400, ask("POST", "/v1/jobs", "Transfer-Encoding: chunked\r\n") + "f" * 40 + "\r\n"),
+    "another encoding of the body": (501, ask("POST", "/v1/jobs", "Transfer-Encoding: gzip\r\n")),
+    "packed body": (422, send("POST", "/v1/jobs", "\x1f\x8b\x08\0\0\0\0\0", "Content-Encoding: gzip\r\n")),
+    "no wire version": (426, ask("GET", "/v1/jobs", headers="Host: <HOST>\r\nAuthorization: Bearer <TOKEN>\r\n")),
+    "two wire versions": (400, ask("GET", "/v1/jobs", f"{WIRE_HEADER}: 2\r\n")),
+    "a range": (206, ask("GET", f"{FRAMES}/comp/1001.png", "Range: bytes=5-9\r\n")),
+    "500 ranges": (200, ask("GET", f"{FRAMES}/comp/1001.png", f"Range: bytes=0-0{',9-9' * 500}\r\n")),
+    "range that is none": (200, ask("GET", f"{FRAMES}/comp/1001.png", "Range: bytes=z-\r\n")),
+    # Uploads.
+    "wrong hash": (400, put(BLOB[::-1])),
+    "upload": (201, put(BLOB)),
+    "upload again": (201, put(BLOB)),
+    "other bytes under a known name": (201, put(BLOB[::-1])),
+    "piece in the middle of nothing": (416, put(BLOB, "Content-Range: bytes 20-39/60\r\n", "a" * 64)),
+    "range backwards": (400, placed("bytes 9-1/20")),
+    "range beyond its end": (400, placed("bytes 0-20/20")),
+    "range below zero": (400, placed("bytes -1-19/20")),
+    "range without a total": (400, placed("bytes 0-19/*")),
+    "range of pages": (400, placed("pages 0-19/20")),
+    "range in other digits": (400, placed("bytes 0-1\xb2/20")),
+    "two ranges": (400, placed("bytes 0-19/20\r\nContent-Range: bytes 0-9/20")),
+    "range larger than anything": (413, put(BLOB, "Content-Range: bytes 0-19/999999999999\r\n", "b" * 64)),
+    "body larger than anything": (413, ask("PUT", f"/v1/blobs/{'c' * 64}", "Content-Length: 99999999999\r\n")),
+    "faces of no blob": (404, ask("GET", f"/v1/blobs/{'d' * 64}/faces")),
+    # Shots.
+    "shot larger than any": (413, ask("POST", "/v1/jobs", "Content-Length: 99999999999\r\n")),
+    "nothing at all": (422, raw_order("")),
+    "no text": (422, raw_order("\xff\xfe\x00\xd8")),
+    "100,000 lists deep": (422, raw_order("[" * 100_000)),
+    "900 lists deep": (422, raw_order("[" * 900 + "]" * 900)),
+    "30 objects deep": (422, raw_order('{"name":' * 30 + "1" + "}" * 30)),
+    "not a number": (422, written('"timeline": 1.0', '"timeline": NaN')),
+    "infinity": (422, written('"timeline": 1.0', '"timeline": Infinity')),
+    "a number beyond all": (422, written('"timeline": 1.0', f'"timeline": 1{"0" * 400}')),
+    "a number of 5,000 digits": (422, written('"cut_in": 1001', f'"cut_in": 1{"0" * 5000}')),
+    "a frame beyond 64 bits": (422, written('"shot": 1001', f'"shot": 1{"0" * 30}')),
+    "a fraction of nothing": (422, order(fps="24/0")),
+    "half a character": (422, order(strip="\ud800")),
+    "half a character in bytes": (422, written('"cut_in"', '"strip": "\xed\xa0\x80", "cut_in"')),
+    "a name that climbs": (422, order(name="../../x")),
+    "a name with a null byte": (422, order(name="SH\0")),
+    "a name that is no ASCII": (422, order(name="\u0448\u043e\u0442")),
+    "a file that climbs": (422, order_file("../../../../.ssh/authorized_keys")),
+    "a file that climbs later": (422, order_file("plate/../../x")),
+    "a file at the root": (422, order_file("/etc/passwd")),
+    "a file on a disk": (422, order_file("C:/x")),
+    "a file with backslashes": (422, order_file("..\\x")),
+    "a file with a null byte": (422, order_file("a\0b")),
+    "a file with a line break": (422, order_file("a\nb")),
+    "a file with a long name": (422, order_file("x" * 300)),
+    "a file in 500 folders": (422, order_file("x/" * 600 + "y")),
+    "a file in a file": (422, order_file("pose.npz/x")),
+    "a file that is the shot": (422, order_file("shot.json")),
+    "a file with half a character": (422, order_file("\udcff")),
+    "a file in another script": (409, order_file("\u202eexe.\u043f\u043b\u0430\u0442\u0435/\U0001f98a")),
+    "a hash that is a path": (422, order(files=SHOT["files"] | {"x": FILE | {"sha256": "../" * 21 + "x"}})),
+    "a folder of this machine": (422, raw_order('{"folder": "/etc"}')),
+    "a field that nobody knows": (422, order(__class__="os.system")),
+    "a frame table that runs backwards": (422, order(frames=[ROW, ROW])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_request_gets_its_answer(target: Target, name: str) -> None:
+    status, text = HOSTILE[name]
+    method = text.split(" ", 1)[0]
+    given, body = target.answer(target.fill(text), method)
+    assert given == status, body
+    if status >= 400:
+        said = ErrorReply.loads(body)
+        assert said.error and said.message and "\n" not in said.message and len(said.message) < 600
+        assert target.server.token not in body.decode() and str(target.server.data) not in body.decode()
+
+
+# --- more than one request ------------------------------------------------------------------------
+
+
+def test_a_refused_body_is_read_no_further_than_a_little(target: Target) -> None:
+    """Somebody without a token sends and sends: the server hangs up."""
+    head = ask("PUT", f"/v1/blobs/{NAME}", "Content-Length: 4000000000\r\n", NO_TOKEN)
+    with target.dial() as line:
+        line.sendall(target.fill(head))
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 400 << 20:
+                sent += line.send(bytes(1 << 20))
+    assert sent < 100 << 20
+
+
+def test_requests_in_one_breath_are_answered_one_by_one(target: Target) -> None:
+    last = ask("GET", "/v1/health", "Connection: close\r\n")
+    sent = target.fill(ask("GET", "/v1/health") + ask("GET", "/v1/jobs/<NOBODY>") + last)
+    with target.dial() as line:
+        line.sendall(sent)
+        got = b"".join(iter(lambda: line.recv(65536), b""))
+    assert [int(part[:3]) for part in got.split(b"HTTP/1.1 ")[1:]] == [200, 404, 200]
+
+
+def test_a_request_inside_a_body_is_not_a_request(target: Target) -> None:
+    inner = ask("DELETE", "/v1/jobs/<JOB>")
+    with target.dial() as line:
+        line.sendall(target.fill(send("POST", "/v1/jobs", target.fill(inner).decode("latin-1"))))
+        assert received(line)[0] == 422
+    assert target.server.job(target.job).state is JobState.DONE
+
+
+def test_a_link_in_a_take_leads_nowhere(target: Target) -> None:
+    """Whoever can write into the data folder may not read all the rest of the machine by the server."""
+    frame = next(target.server.data.glob("jobs/*/SH010/takes/v001/comp/1001.png"))
+    stranger, kept = frame.with_name("stranger.png"), frame.with_name("kept")
+    stranger.symlink_to(target.server.data.parent / "token")
+    frame.rename(kept)
+    frame.symlink_to(target.server.data.parent / "token")
+    try:
+        for path in ("comp/stranger.png", "comp/1001.png"):
+            reply = target.server.call("GET", f"/v1/jobs/{target.job}/frames/{path}")
+            assert (reply.status_code, target.server.token in reply.text) == (404, False)
+        assert target.server.token not in target.server.call("GET", f"/v1/jobs/{target.job}/take.tar").text
+    finally:
+        kept.replace(frame)
+    assert target.server.call("GET", f"/v1/jobs/{target.job}/frames/comp/1001.png").status_code == 200
+
+
+def png(width: int, height: int) -> bytes:
+    """A file of some hundred bytes that says that it is a picture of `width`×`height` pixels."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(9999))),
+              (b"IEND", b"")]  # fmt: skip
+    parts = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+             for kind, data in chunks]  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def jpeg(width: int, height: int) -> bytes:
+    frame = struct.pack(">HBHHB", 17, 8, height, width, 3) + bytes((1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0))
+    return b"\xff\xd8\xff\xe0\x00\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\xff\xc0" + frame + b"\xff\xd9"
+
+
+def bmp(width: int, height: int) -> bytes:
+    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, *[0] * 6)
+
+
+BOMBS = {
+    "PNG": png(60_000, 60_000), "PNG, a line": png(2**31 - 1, 1), "JPEG": jpeg(65_500, 65_500),
+    "BMP": bmp(40_000, 40_000), "BMP below zero": bmp(-5, 40), "no picture": b"GIF89a" + bytes(99), "nothing": b"",
+    "PNM": b"P6 60000 60000 255\n" + bytes(99), "HDR": b"#?RADIANCE\n\n-Y 60000 +X 60000\n" + bytes(99),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_picture_that_unpacks_to_gigabytes_is_not_unpacked(target: Target, kind: str) -> None:
+    bomb = BOMBS[kind]
+    name = hashlib.sha256(bomb).hexdigest()
+    assert target.server.call("PUT", f"/v1/blobs/{name}", data=bomb).status_code == 201
+    before, started = memory(target.server.process.pid), time.monotonic()
+    reply = target.server.call("GET", f"/v1/blobs/{name}/faces")
+    assert (reply.status_code, ErrorReply.loads(reply.content).error) == (422, "bad-picture")
+    assert memory(target.server.process.pid) - before < 64 << 20
+    assert time.monotonic() - started < 10
+
+
+def pose(entries: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+def array(shape: tuple[int, ...], data: bytes) -> bytes:
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return head.getvalue() + data
+
+
+def exr_that_says(folder: Path, width: int) -> None:
+    """The plate's first frame, its header changed."""
+    make_light(folder)
+    file = folder / "plate/1001.exr"
+    data = file.read_bytes()
+    for window in (b"dataWindow\0box2i\0", b"displayWindow\0box2i\0"):
+        at = data.index(window) + len(window) + 4 + 8
+        data = data[:at] + struct.pack("<ii", width, width) + data[at + 8 :]
+    file.write_bytes(data)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "poses packed a thousandfold": lambda f: (f / "pose.npz").write_bytes(
+        pose({"keypoints.npy": array((20_000_000,), bytes(80_000_000))})),
+    "poses larger than they are": lambda f: (f / "pose.npz").write_bytes(
+        pose({"keypoints.npy": array((1 << 40, 133, 3), bytes(99))})),
+    "poses beside a bomb": lambda f: (f / "pose.npz").write_bytes(
+        pose({"keypoints.npy": array((1, 133, 3), bytes(1596)), "more.npy": bytes(90_000_000)})),
+    "poses that are objects": lambda f: np.savez(f / "pose.npz", keypoints=np.array([{}], object)),
+    "a plate that says it is huge": lambda f: (f / "plate/1001.png").write_bytes(png(60_000, 60_000)),
+    "a character that says it is huge": lambda f: (f / "character.png").write_bytes(png(60_000, 60_000)),
+    "light that says it is huge": lambda f: exr_that_says(f, 1_000_000_000),
+}  # fmt: skip
+
+
+def test_shots_whose_files_are_bombs_fail_with_a_sentence_and_harm_nobody(target: Target, tmp_path: Path) -> None:
+    jobs = {}
+    for what, damage in DAMAGE.items():
+        folder = write_export(tmp_path / what.replace(" ", "-"), frames=1)
+        damage(folder)
+        relist_files(folder)
+        jobs[what] = target.server.submit(folder).id
+    worker = target.server.worker()
+    for what, job in jobs.items():
+        ended = target.server.finished(job)
+        assert ended.state is JobState.FAILED, what
+        assert ended.message and "bug" not in ended.message, f"{what}: {ended.message}"
+    assert target.server.worker() == worker, "the worker is the same process as before"
+    assert memory(worker) < 2 << 30
+
+
+def test_the_largest_picture_that_is_decoded_fits_into_memory() -> None:
+    assert PIXELS * 8 <= 1 << 30
+
+
+# --- slow ones ------------------------------------------------------------------------------------
+
+
+def test_half_open_connections_keep_nobody_out(target: Target) -> None:
+    started = time.monotonic()
+    assert target.server.call("GET", "/v1/jobs").status_code == 200
+    assert time.monotonic() - started < 5
+
+
+def test_of_too_many_connections_the_idle_ones_go(target: Target) -> None:
+    with contextlib.ExitStack() as lines:
+        for _ in range(patience.MOST + 50):
+            lines.enter_context(target.dial())
+        assert target.server.call("GET", "/v1/jobs").status_code == 200
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_connection_that_is_slow_is_left(target: Target, name: str) -> None:
+    """Opened before all other tests of this file, so that nobody waits for its time here."""
+    patient = patience.HEAD_SECONDS if name in ("half a head", "nothing") else 2 * patience.BODY_SECONDS
+    line = target.slow[name]
+    line.settimeout(max(target.since + patient + 20 - time.monotonic(), 1))
+    with contextlib.suppress(ConnectionResetError):
+        got = line.recv(65536)
+        assert not got or got.startswith(b"HTTP/1.1 408 "), got
+        while got:
+            got = line.recv(65536)
+    reply = target.server.call("HEAD", f"/v1/blobs/{'e' * 64}")
+    assert (reply.status_code, name != "half a body" or reply.headers["Upload-Offset"] == "11") == (404, True)
+
+
+# --- afterwards -----------------------------------------------------------------------------------
+
+
+def test_after_all_that_the_server_is_as_it_was(target: Target) -> None:
+    server = target.server
+    assert lives(server.process.pid)
+    assert server.call("GET", "/v1/health").json()["alive"] is True
+    assert server.pictures(target.job)
+    assert memory(server.process.pid) - target.memory < GROWTH
+    log = server.log.read_text()
+    assert "Traceback" not in log and "ERROR" not in log, log
+    assert all(secret not in log for secret in (server.token, target.revoked, target.expired))
+    assert not list(server.data.parent.rglob("passwd")) and not list(server.data.rglob("authorized_keys"))
