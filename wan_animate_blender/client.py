@@ -28,7 +28,9 @@ from .wire import (
     FileEntry,
     Job,
     Message,
+    Priority,
     Problem,
+    Retake,
     Shot,
     Take,
     TakeState,
@@ -154,6 +156,24 @@ class Server:
         """Queue `job` again, which failed or was cancelled. Raises `BadInput` for another."""
         return self._message(Job, self._call("POST", f"/v1/jobs/{quote(job)}/retry"))
 
+    def retake(self, job: str, retake: Retake) -> Job:
+        """Queue a new job that makes some frames of `job`, which is done, anew. Raises `BadInput` for another."""
+        url = f"/v1/jobs/{quote(job)}/retake"
+        return self._message(Job, self._call("POST", url, data=retake.dumps().encode(), headers=AS_JSON))
+
+    def pause(self, job: str) -> Job:
+        """Put `job` aside, which waits or runs; it may be `pausing` for a while. Raises `BadInput` for another."""
+        return self._message(Job, self._call("POST", f"/v1/jobs/{quote(job)}/pause"))
+
+    def resume(self, job: str) -> Job:
+        """Let `job`, which was put aside, go on at the segment where it stood. Raises `BadInput` for another."""
+        return self._message(Job, self._call("POST", f"/v1/jobs/{quote(job)}/resume"))
+
+    def prioritise(self, job: str, priority: int) -> Job:
+        """Let `job` be rendered before all with a lower priority, −100 to 100. Raises `BadInput` when it has ended."""
+        data = Priority(priority=priority).dumps().encode()
+        return self._message(Job, self._call("PUT", f"/v1/jobs/{quote(job)}/priority", data=data, headers=AS_JSON))
+
     def remove(self, job: str) -> None:
         """Let the server forget `job`, which has ended, and its take. Raises `BadInput` for another."""
         self._call("POST", f"/v1/jobs/{quote(job)}/remove")
@@ -185,7 +205,7 @@ class Server:
         again, and a folder in which nothing has is removed.
         """
         take = replace(self.take(job), job=job)
-        folder = _fetched(takes, job) or _begin(takes, take)
+        folder = fetched(takes, job) or _begin(takes, take)
         try:
             for count, (path, entry) in enumerate(sorted(take.files.items()), start=1):
                 if not _is_here(folder / path, entry):
@@ -277,7 +297,7 @@ class Server:
         return kind.from_json(self._json(reply))
 
 
-def _fetched(takes: Path, job: str) -> Path | None:
+def fetched(takes: Path, job: str) -> Path | None:
     """The folder below `takes` with what was fetched of `job` before."""
     for folder in (takes / version_name(TAKE_PREFIX, number) for number in reversed(versions(takes, TAKE_PREFIX))):
         with contextlib.suppress(OSError, WireError):  # not ours to read, such as another release's

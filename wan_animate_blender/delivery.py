@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 
 from .client import NoAnswer, Server
 from .session import Cancelled, Step, Work
-from .wire import SHOT_FILE, TAKES, BadInput, Interrupted, Job, JobState, Problem, Shot, Unavailable
+from .wire import SHOT_FILE, TAKES, BadInput, Interrupted, Job, JobState, Problem, Retake, Shot, Unavailable
 
 PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 """Seconds after which a server that does not answer is asked again; the last one for ever."""
@@ -50,6 +50,23 @@ def deliver(server: Server, export: Path, cancelled: Cancelled, patience: float 
     takes = export.parent / TAKES
     job = yield from watch(server, job, cancelled, takes, patience)
     return str((yield from _collect(server, job, takes, cancelled, patience)))
+
+
+def make_anew(server: Server, job: str, wanted: Retake, takes: Path, cancelled: Cancelled) -> Work[Path]:
+    """Have frames of the take of `job` rendered anew; returns the folder of the next take below `takes`.
+
+    Raises `BadInput` when the server has that job no more.
+    """
+    yield Step(stage="asking", progress=0.0)
+    try:
+        server.job(job)
+    except BadInput as error:
+        raise BadInput(
+            f"the server at {server.url} has no job of this take any more ({error}); generate the strip again, for "
+            "which finished segments are found again, and re-take frames of that take"
+        ) from error
+    now = yield from watch(server, server.retake(job, wanted), cancelled, takes)
+    return (yield from _collect(server, now, takes, cancelled))
 
 
 def resume(server: Server, waiting: Sequence[Waiting], cancelled: Cancelled, *, fetch: bool) -> Work[str]:

@@ -29,7 +29,7 @@ TICKET = "jobs"
 
 ICONS = {
     JobState.QUEUED: "TIME", JobState.RUNNING: "PLAY", JobState.CANCELLING: "X", JobState.CANCELLED: "X",
-    JobState.DONE: "CHECKMARK", JobState.FAILED: "ERROR",
+    JobState.DONE: "CHECKMARK", JobState.FAILED: "ERROR", JobState.PAUSING: "PAUSE", JobState.PAUSED: "PAUSE",
 }  # fmt: skip
 AGAIN = (JobState.FAILED, JobState.CANCELLED)
 """States of a job that can be tried again."""
@@ -167,7 +167,7 @@ class WAN_ANIMATE_PT_jobs(InSidebar, bpy.types.Panel):
         layout.template_list("WAN_ANIMATE_UL_jobs", "", ours, "rows", ours, "active", rows=ROWS)
         if board.problem:
             sentence(layout, context, board.problem, "ERROR")
-        if job := _selected():
+        if job := selected():
             _draw_job(layout, context, job)
 
 
@@ -179,6 +179,7 @@ def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) 
     text = "Import" if job.state is JobState.DONE else "Import What Is There"
     row.operator("wan_animate.job_import", icon="IMPORT", text=text)
     row.operator("wan_animate.job_retry", icon="FILE_REFRESH", text="")
+    row.operator("wan_animate.job_retake", icon="LOOP_BACK", text="")
     row.operator("wan_animate.job_cancel", icon="X", text="")
     row.operator("wan_animate.job_reveal", icon="FILE_FOLDER", text="")
     row.operator("wan_animate.job_report", icon="COPYDOWN", text="")
@@ -187,7 +188,7 @@ def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, job: Job) 
         sentence(layout, context, str(news.problem or news.result), "ERROR" if news.problem else "INFO")
 
 
-def _selected() -> Job | None:
+def selected() -> Job | None:
     return board.find(board.selected)
 
 
@@ -206,7 +207,7 @@ class _OnJob:
 
     @classmethod
     def poll(cls, _: bpy.types.Context) -> bool:
-        job = _selected()
+        job = selected()
         if job is None or not cls.fits(job) or desk.is_busy(_ticket(job)):
             return grey(cls, cls.why_not)
         return True
@@ -217,7 +218,7 @@ class _OnJob:
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            self.do(_selected())
+            self.do(selected())
         except Problem as problem:
             return refuse(self, problem)
         return {"FINISHED"}
@@ -249,7 +250,7 @@ class WAN_ANIMATE_OT_job_retry(_OnJob, bpy.types.Operator):
 
     def do(self, job: Job) -> None:
         server = chosen_server()
-        takes = _takes(job)
+        takes = takes_of(job)
 
         def expect(again: Job | None) -> None:
             if again:
@@ -270,7 +271,7 @@ class WAN_ANIMATE_OT_job_import(_OnJob, bpy.types.Operator):
         return job.frames > 0
 
     def do(self, job: Job) -> None:
-        server, takes = chosen_server(), _takes(job)
+        server, takes = chosen_server(), takes_of(job)
         desk.start(_ticket(job), lambda cancelled: delivery.fetch(server, job.id, takes, cancelled))
 
 
@@ -280,7 +281,7 @@ class WAN_ANIMATE_OT_job_reveal(_OnJob, bpy.types.Operator):
     bl_description = "Show the takes of the selected job's shot in the file browser of the system"
 
     def do(self, job: Job) -> None:
-        folder = _takes(job).parent
+        folder = takes_of(job).parent
         if not folder.is_dir():
             raise BadInput(f"there is no folder {folder} on this machine; the job was sent from another one")
         bpy.ops.wm.path_open(filepath=str(folder))
@@ -333,7 +334,7 @@ def _ask(
     desk.start(_ticket(job), work, hear=hear)
 
 
-def _takes(job: Job) -> Path:
+def takes_of(job: Job) -> Path:
     """Where the take of a job goes."""
     entry = ledger.entries(job.strip).get(job.id)
     return resumption.takes(entry) if entry else shots_folder() / job.shot / TAKES

@@ -125,7 +125,8 @@ def _want(scene: bpy.types.Scene, strip: Strip | None) -> None:
 def fill() -> float | None:
     """Write the list anew from what is known of the takes that are wanted, and have their folder read when that is old.
 
-    Called by Blender's timer; returns the seconds until the next call, None when all is known.
+    Called by Blender's timer; returns the seconds until the next call, None when all is known and no take of the strip
+    is under way.
     """
     scene = bpy.data.scenes.get(_Wanted.scene)
     if scene is None or scene.sequence_editor is None:
@@ -135,10 +136,13 @@ def fill() -> float | None:
     folder = _folder(found[1]) if found else None
     if folder and shelf.is_stale(folder):
         shelf.look_again(folder)
+    reading = shelf.is_reading()  # before what is known is looked at: else what is read in between would be missed
     listed = (shelf.known(folder) if folder else None) or ()
     _write(_rows(stack.of(scene, *found) if found else [], listed), _about(scene, strip))
     _Wanted.filled = time.monotonic()
-    return POLL_SECONDS if shelf.is_reading() else None
+    if reading:
+        return POLL_SECONDS
+    return shelf.FRESH_SECONDS if found and desk.is_busy(found[0].wan_animate.uid) else None
 
 
 def _rows(entries: list[Entry], listed: tuple[shelf.Listed, ...]) -> list[Row]:

@@ -197,6 +197,7 @@ def _draw_chosen(layout: bpy.types.UILayout, chosen: WanAnimateTakeRow) -> None:
     row = layout.row(align=True)
     row.operator("wan_animate.build_comp", icon="NODETREE").nuke = False
     row.operator("wan_animate.build_comp", text="And Nuke Script").nuke = True
+    layout.operator("wan_animate.retake", icon="FILE_REFRESH")
     if chosen.strip:
         row.operator("wan_animate.remove_take", icon="X", text="").take = chosen.take
 
