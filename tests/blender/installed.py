@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bpy
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 TOOL = Path(bpy.utils.system_resource("SCRIPTS")) / "addons_core" / "bl_pkg" / "cli" / "blender_ext.py"
 WHEEL = ROOT / "server" / "wan_animate_server" / "demo" / "wheel.py"
 

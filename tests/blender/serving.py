@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "WAN_ANIMATE_SERVER_PYTHON"
 
 
@@ -41,7 +41,8 @@ def serving(folder: Path, port: int = 0) -> Iterator[Served]:
     ready.unlink(missing_ok=True)  # a killed one leaves it behind
     arguments = ["serve", "--port", str(port), "--data", str(folder / "data"), "--token-file", str(folder / "token")]
     process = subprocess.Popen(
-        [os.environ[PYTHON], "-m", "wan_animate_server", *arguments, "--ready-file", str(ready)],
+        [os.environ[PYTHON], "-m", "wan_animate_server", *arguments, "--ready-file", str(ready), "--with-parent"],
+        stdin=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "server")))},
     )
     try:

@@ -1,8 +1,7 @@
 """Runs inside a Blender with a window: shows the scene's preview with and without overlay and keeps what is drawn.
 
 `blender --python look.py -- FOLDER` with FOLDER/scene.blend and the package beside it. Writes what the overlay drew as
-.npy, numbers as look.json, and FOLDER/failed when anything goes wrong; leaves by itself. For each picture it writes
-NAME.ready and waits for NAME.done, so that somebody outside can photograph the window.
+.npy and numbers as look.json.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,12 @@ import bpy
 import gpu
 import numpy as np
 
-FOLDER = Path(sys.argv[sys.argv.index("--") + 1])
-sys.path.insert(0, str(FOLDER))
+sys.path.insert(0, str(Path(__file__).parent))
 
-import wan_animate_blender  # noqa: E402 – found only now
-from wan_animate_blender import overlay  # noqa: E402
+from stage import FOLDER, pin, play, region_of, shown
+
+import wan_animate_blender
+from wan_animate_blender import overlay
 
 FRAME = 12
 """Of the edit: the third of the footage."""
@@ -43,7 +42,7 @@ def main() -> Iterator[float]:
     edit.frame_set(FRAME)
     rig = bpy.data.objects["metarig"]
     rig.location.x = UNKEYED
-    with bpy.context.temp_override(window=window, area=area, region=region_of(area)):
+    with bpy.context.temp_override(window=window, area=area, region=view_of(area)):
         bpy.ops.sequencer.view_all_preview()
     ours = bpy.context.window_manager.wan_animate_overlay
     for name, skeleton, wipe in (("plain", False, False), ("skeleton", True, False), ("wipe", True, True)):
@@ -58,20 +57,16 @@ def main() -> Iterator[float]:
 
 
 def show(window: bpy.types.Window, edit: bpy.types.Scene, stage: bpy.types.Scene) -> bpy.types.Area:
-    """The preview in the largest area. Since 5.0 the sequencer's scene is chosen apart from the window's."""
-    if hasattr(window.workspace, "sequencer_scene"):
-        window.scene, window.workspace.sequencer_scene = stage, edit
-    else:
-        window.scene = edit
+    """The preview in the largest area."""
+    pin(window, edit, stage)
     area = max(window.screen.areas, key=lambda each: each.width * each.height)
     area.type = "SEQUENCE_EDITOR"
     area.spaces[0].view_type, area.spaces[0].show_region_ui = "PREVIEW", False
     return area
 
 
-def region_of(area: bpy.types.Area) -> bpy.types.Region:
-    kind = "PREVIEW" if area.type == "SEQUENCE_EDITOR" else "WINDOW"
-    return next(region for region in area.regions if region.type == kind)
+def view_of(area: bpy.types.Area) -> bpy.types.Region:
+    return region_of(area, "PREVIEW" if area.type == "SEQUENCE_EDITOR" else "WINDOW")
 
 
 def until_found(wanted: bool) -> Iterator[float]:
@@ -87,7 +82,7 @@ def until_found(wanted: bool) -> Iterator[float]:
 def keep(area: bpy.types.Area, name: str, facts: Facts) -> Iterator[float]:
     """Read what the next drawing puts over the region, measure it, and wait for the photographer."""
     done: list[bool] = []
-    space, kind = type(area.spaces[0]), region_of(area).type
+    space, kind = type(area.spaces[0]), view_of(area).type
 
     def grab() -> None:
         if done or bpy.context.area != area:
@@ -105,10 +100,7 @@ def keep(area: bpy.types.Area, name: str, facts: Facts) -> Iterator[float]:
         yield 0.2
     space.draw_handler_remove(handle, kind)
     area.tag_redraw()  # measuring has drawn in the wrong units
-    yield 0.7
-    (FOLDER / f"{name}.ready").touch()
-    while not (FOLDER / f"{name}.done").exists():
-        yield 0.1
+    yield from shown(name)
 
 
 def measure() -> Facts:
@@ -153,23 +145,10 @@ def in_three_dimensions(window: bpy.types.Window, stage: bpy.types.Scene, facts:
     for thing in stage.objects:
         thing.select_set(False)
     yield 1.0
-    for name, shown in (("world_plain", False), ("world", True)):
-        bpy.context.window_manager.wan_animate_overlay.world = shown
+    for name, seen in (("world_plain", False), ("world", True)):
+        bpy.context.window_manager.wan_animate_overlay.world = seen
         yield from keep(area, name, facts)
 
 
-def drive(steps: Iterator[float]) -> float | None:
-    try:
-        return next(steps)
-    except StopIteration:
-        pass
-    except Exception:  # noqa: BLE001 – told to the test, which waits outside
-        (FOLDER / "failed").write_text(traceback.format_exc())
-    bpy.ops.wm.quit_blender()
-    return None
-
-
-bpy.context.preferences.view.show_splash = False
 wan_animate_blender.register()
-steps = main()
-bpy.app.timers.register(lambda: drive(steps), first_interval=2.0, persistent=True)
+play(main())

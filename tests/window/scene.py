@@ -101,6 +101,7 @@ def add_camera(stage: bpy.types.Scene) -> None:
     stage.collection.objects.link(camera)
     camera.location, camera.rotation_euler = (0.2, -4.2, 1.3), (1.52, 0.03, 0.04)
     data.lens, stage.camera = 32.0, camera
+    stage.render.resolution_x, stage.render.resolution_y = WIDTH, HEIGHT
 
 
 def add_clip(file: Path) -> bpy.types.MovieClip:
@@ -150,8 +151,10 @@ def add_edit(folder: Path, rig: bpy.types.Object, clip: bpy.types.MovieClip) -> 
     person = ours.add_person()
     person.rig, person.rig_scene = rig, bpy.data.scenes["stage"]
     person.use_rig_start, person.rig_start = True, START
+    person.matte, person.face = "RIG", "none"
     ours.lens, ours.lens_clip = "CLIP", clip
     bpy.context.window.scene = edit
+    bpy.ops.wan_animate.render_character(frame=START, camera="camera")
     return strip
 
 

@@ -5,19 +5,14 @@ On demand, with a Python that has bpy (it builds the scene), a Blender with a wi
     WAN_ANIMATE_WINDOW="env DISPLAY=:97" python -m pytest -c tests/window/pytest.ini tests/window
 
 `WAN_ANIMATE_WINDOW` goes before both commands (`chroot FOLDER env DISPLAY=:97`), `WAN_ANIMATE_WINDOW_ROOT` is what
-they see as `/`. `WAN_ANIMATE_WINDOW_SHEETS` may name a folder for the photographs.
+they see as `/`. `WAN_ANIMATE_WINDOW_SHEETS` may name a folder for the photographs (see screen.py).
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +20,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import screen
 
 pytestmark = pytest.mark.window
 
 HERE = Path(__file__).parent
-PREFIX, ROOT = os.environ.get("WAN_ANIMATE_WINDOW"), Path(os.environ.get("WAN_ANIMATE_WINDOW_ROOT", "/"))
 CANVAS = 640, 360
 PICTURES = ("plain", "skeleton", "wipe", "world_plain", "world")
-PATIENCE = 180
 
 
 @dataclass(frozen=True)
@@ -48,63 +42,25 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def seen() -> Iterator[Seen]:
-    if not PREFIX:
-        pytest.skip("set WAN_ANIMATE_WINDOW to a command under which Blender has a window (see this file's head)")
-    with tempfile.TemporaryDirectory(dir=ROOT / "tmp", prefix="wan_animate_window_") as name:
+    screen.needed()
+    with tempfile.TemporaryDirectory(dir=screen.ROOT / "tmp", prefix="wan_animate_window_") as name:
         folder = Path(name)
-        subprocess.run(
-            [sys.executable, str(HERE / "scene.py"), name], check=True, capture_output=True, timeout=PATIENCE
-        )
+        screen.build_scene(folder)
         shutil.copytree(HERE.parents[1] / "wan_animate_blender", folder / "wan_animate_blender")
-        shutil.copy(HERE / "look.py", folder)
-        inside = Path("/") / folder.relative_to(ROOT)
-        command = ["blender", "--factory-startup", "-noaudio", "--window-geometry", "0", "0", "1600", "900"]
-        command += [str(inside / "scene.blend"), "--python", str(inside / "look.py"), "--", str(inside)]
-        with (folder / "log").open("wb") as log:
-            blender = subprocess.Popen([*shlex.split(PREFIX), *command], stdout=log, stderr=log)
+        for script in ("look.py", "stage.py"):
+            shutil.copy(HERE / script, folder)
+        there = screen.inside(folder)
+        blender = screen.start(
+            folder, "--factory-startup", f"{there}/scene.blend", "--python", f"{there}/look.py", "--", there
+        )
         try:
-            photographs = {name: photograph(folder, name, blender) for name in PICTURES}
-            blender.wait(PATIENCE)
+            photographs = {name: screen.photograph(folder, name, blender) for name in PICTURES}
+            blender.wait(screen.PATIENCE)
         finally:
             blender.kill()
         facts = json.loads((folder / "look.json").read_text())
         drawn = {name: np.load(folder / f"{name}.npy") for name in PICTURES}
-    yield Seen(facts, drawn, {name: cut(photographs[name], facts[name]) for name in PICTURES})
-
-
-def photograph(folder: Path, name: str, blender: subprocess.Popen[bytes]) -> np.ndarray:
-    """RGB of the whole screen once Blender says that `name` is to be seen."""
-    end = time.monotonic() + PATIENCE
-    while not (folder / f"{name}.ready").exists():
-        if (folder / "failed").exists() or blender.poll() is not None or time.monotonic() > end:
-            problem = folder / "failed" if (folder / "failed").exists() else folder / "log"
-            pytest.fail(f"{name} was never shown:\n{problem.read_text()}")
-        time.sleep(0.1)
-    shot = subprocess.run([*shlex.split(PREFIX), "import", "-window", "root", "ppm:-"], check=True, capture_output=True)
-    (folder / f"{name}.done").touch()
-    return ppm(shot.stdout)
-
-
-def ppm(data: bytes) -> np.ndarray:
-    """uint8 [h, w, 3] of a binary PPM of 8 or 16 bits."""
-    _, width, height, most = data.split(maxsplit=4)[:4]
-    kind = np.dtype(">u2") if int(most) > 255 else np.dtype("u1")
-    pixels = np.frombuffer(data[-int(width) * int(height) * 3 * kind.itemsize :], kind)
-    return (pixels.reshape(int(height), int(width), 3) // (257 if kind.itemsize == 2 else 1)).astype(np.uint8)
-
-
-def cut(screen: np.ndarray, place: dict[str, Any]) -> np.ndarray:
-    top = screen.shape[0] - place["bottom"] - place["height"]
-    return screen[top : top + place["height"], place["left"] : place["left"] + place["width"]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def sheets(seen: Seen) -> None:
-    """For people to look at."""
-    if folder := os.environ.get("WAN_ANIMATE_WINDOW_SHEETS"):
-        for name, picture in seen.photographs.items():
-            head = f"P6 {picture.shape[1]} {picture.shape[0]} 255\n".encode()
-            (Path(folder) / f"{name}.ppm").write_bytes(head + picture.tobytes())
+    yield Seen(facts, drawn, {name: screen.cut(photographs[name], facts[name]) for name in PICTURES})
 
 
 def mine(seen: Seen, name: str, plain: str) -> np.ndarray:
