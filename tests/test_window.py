@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wan_animate_blender.wire import Box
 from wan_animate_server.region import BLOCK, Fit
-from wan_animate_server.window import GAIN, REACH, Window, follow, whole
+from wan_animate_server.window import GAIN, REACH, Window, follow, go_on, whole
 
 HD, UHD = (1920, 1080), (3840, 2160)
 AREA = 1280 * 720
@@ -161,6 +161,48 @@ def test_where_nobody_is_the_plate_is_seen_whole() -> None:
 def test_a_slender_person_is_not_shown_on_a_picture_more_slender_than_the_models() -> None:
     fit = follow([(1800, 200, 1830, 2000)] * 3, *UHD, AREA)[0].fit
     assert 9 / 16 <= fit.width / fit.height < 1
+
+
+@settings(deadline=None, max_examples=100)
+@given(shots(), st.integers(0, 40), st.integers(0, 40))
+def test_the_windows_of_a_take_stay_where_more_frames_are_added_to_it(
+    shot: tuple[Boxes, int, int, int], before: int, after: int
+) -> None:
+    boxes, width, height, area = shot
+    kept = follow(boxes, width, height, area)
+    random = np.random.default_rng(before)
+    added = [boxes[i] for i in random.integers(0, len(boxes), before + after)]
+    windows = go_on(kept, before, [*added[:before], *boxes, *added[before:]])
+    assert windows[before : before + len(boxes)] == kept
+    assert {each.fit for each in windows} == {kept[0].fit}
+    corners = places(windows)
+    assert (corners >= 0).all()
+    far = corners + np.array([kept[0].fit.plate_width, kept[0].fit.plate_height])
+    assert (far <= (width, height)).all()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_extension_follows_on_from_the_take_without_a_jump(turned: bool) -> None:
+    """Somebody walks, and stops just after the take's last frame, or begins just before its first."""
+    boxes = walk(60, (200, 500, 700, 1800), (22, 0))
+    boxes += walk(60, boxes[-1], (0, 0))  # type: ignore[arg-type]
+    kept, start = follow(boxes[:60], *UHD, AREA), 0
+    if turned:
+        boxes, kept, start = boxes[::-1], kept[::-1], 60
+    windows = go_on(kept, start, boxes)
+    x = places(windows)[:, 0]
+    assert np.abs(np.diff(x, n=2)).max() <= 6  # of 22 pixels a frame to none
+    for window, box in zip(windows, boxes, strict=True):
+        assert box
+        assert window.x <= box[0] and box[2] <= window.x + window.fit.plate_width
+    assert len(set(windows[-5:] if not turned else windows[:5])) == 1
+
+
+def test_an_extension_cuts_somebody_who_is_too_large_for_the_takes_windows_on_all_sides_alike() -> None:
+    kept = follow([(1700, 900, 2100, 1500)] * 20, *UHD, AREA)
+    last = go_on(kept, 0, [(1700, 900, 2100, 1500)] * 20 + [(900, 400, 2900, 1800)] * 60)[-1]
+    assert abs(last.x + last.fit.plate_width / 2 - 1900) <= 1
+    assert abs(last.y + last.fit.plate_height / 2 - 1100) <= 1
 
 
 # --- there and back -------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ def _unlike(basis: Basis, there: set[str]) -> str:
     which = f"{len(lacking)} of its {len(take.origins)} frames, {lacking[0]} first,"
     return (
         f"this export does not have all of {basis.folder} as it was: {which} are gone or have another plate, pose, "
-        "matte, face, character or window; trim the strip no shorter than it was, or render the export anew"
+        "matte, face or character; trim the strip no shorter than it was, or render the export anew"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wan_animate_blender.wire import BadInput, Retake, Shot
+from wan_animate_blender.wire import Retake, Shot
 
 from . import basis as bases
 from . import retake as parts
@@ -20,6 +20,8 @@ from .take import TakeFolder
 class Blueprint:
     """The parts of a take before it is made."""
 
+    signals: ShotSignals
+    """What drives the shot: where `basis` has frames, through its windows."""
     first: int
     """Number of the shot's first frame; parts count from there."""
     origins: tuple[str, ...]
@@ -59,7 +61,8 @@ class Blueprint:
 def whole(signals: ShotSignals) -> Blueprint:
     """Every frame of the shot."""
     shot = signals.shot.shot
-    return Blueprint(first=shot.numbers[0], origins=_origins(signals), made=parts.whole(signals.frames, shot.settings))
+    made = parts.whole(signals.frames, shot.settings)
+    return Blueprint(signals=signals, first=shot.numbers[0], origins=_origins(signals), made=made)
 
 
 def retake(signals: ShotSignals, basis: Basis, asked: Retake) -> Blueprint:
@@ -71,23 +74,22 @@ def retake(signals: ShotSignals, basis: Basis, asked: Retake) -> Blueprint:
     frames = range(asked.first - first, asked.last + 1 - first)
     seed = shot.settings.seed if asked.seed is None else asked.seed
     made = parts.retaken(base, frames, signals.frames, seed)
-    return Blueprint(first=first, origins=origins, made=made, base=base, basis=basis, retake=asked)
+    signals = signals.going_on(basis.take.roi, range(signals.frames))
+    return Blueprint(
+        signals=signals, first=first, origins=origins, made=made, base=base, basis=basis, retake=asked
+    )  # fmt: skip
 
 
 def extension(signals: ShotSignals, basis: Basis) -> Blueprint:
     """The frames that `basis` lacks. Raises `BadInput`."""
     shot, origins = signals.shot.shot, _origins(signals)
-    if signals.roi or basis.take.roi:
-        raise BadInput(
-            f"the window that follows the character of {shot.name} would move where {basis.folder} has frames already; "
-            "render the export anew"
-        )
     basis = bases.extension(basis, shot, origins)
     first = shot.numbers[0]
     base = _parts(basis, first)
     kept = range(basis.kept.start - first, basis.kept.stop - first)
     made = parts.extended(base, kept, signals.frames, shot.settings)
-    return Blueprint(first=first, origins=origins, made=made, base=base, basis=basis)
+    signals = signals.going_on(basis.take.roi, kept)
+    return Blueprint(signals=signals, first=first, origins=origins, made=made, base=base, basis=basis)
 
 
 def _parts(basis: Basis, first: int) -> tuple[Part, ...]:
@@ -95,4 +97,4 @@ def _parts(basis: Basis, first: int) -> tuple[Part, ...]:
 
 
 def _origins(signals: ShotSignals) -> tuple[str, ...]:
-    return tuple(signals.digest([i]) for i in range(signals.frames))
+    return tuple(map(signals.origin, range(signals.frames)))

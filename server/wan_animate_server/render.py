@@ -91,6 +91,7 @@ class _Order:
         settings = shot.shot.settings
         signals = ShotSignals(shot, settings.area or sizes_of(settings.model).area)
         blueprint = self._drawn(signals)
+        signals = blueprint.signals
         store = SegmentStore(self.segments or self.takes.parent / SEGMENTS)
         watch.lap("checking")
         self.check()

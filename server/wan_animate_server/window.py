@@ -63,15 +63,20 @@ class Window:
     def back(self, frame: npt.NDArray[np.floating[Any]]) -> Floats:
         """A frame [h, w, 3] of the model, 0..1, in its place: float32 [H, W, 3], 0 outside the window."""
         made = self.fit.back(frame)
-        if self.is_whole:
-            return made
-        plate = np.zeros((self.height, self.width, 3), np.float32)
-        self.crop(plate)[:] = made
-        return plate
+        return made if self.is_whole else self._placed(made)
+
+    def cut(self, plate: Picture) -> Picture:
+        """A plate [H, W, …], 0 outside the window."""
+        return plate if self.is_whole else self._placed(self.crop(plate))
 
     def points(self, keypoints: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
         """Keypoints [..., 3] = x, y in plate pixels and confidence, in pixels of the model's picture."""
         return self.fit.points(keypoints - np.array([self.x, self.y, 0.0]))
+
+    def _placed(self, part: Picture) -> Picture:
+        plate = np.zeros((self.height, self.width, *part.shape[2:]), part.dtype)
+        self.crop(plate)[:] = part
+        return plate
 
 
 def whole(frames: int, fit: Fit) -> tuple[Window, ...]:
@@ -98,6 +103,21 @@ def follow(boxes: Sequence[Box | None], width: int, height: int, area: int) -> t
             return tuple(Window(width, height, int(a), int(b), crop) for a, b in zip(left, top, strict=True))
         x, y = replace(x, slack=x.slack + across), replace(y, slack=y.slack + down)
     return whole(len(boxes), fit)
+
+
+def go_on(kept: Sequence[Window], start: int, boxes: Sequence[Box | None]) -> tuple[Window, ...]:
+    """A window for each of `boxes`, those of the frames from `start` on being the `kept` ones, of a take that is there.
+
+    All have the size of those, whole frames included. The path leaves them on either side at their pace; where a box
+    is too large for them or runs away it is cut.
+    """
+    width, height, fit = kept[0].width, kept[0].height, kept[0].fit
+    if kept[0].is_whole:
+        return whole(len(boxes), fit)
+    x, y = _Axis.both(boxes, width, height)
+    left = x.continued(fit.plate_width, np.array([window.x for window in kept], np.float64), start)
+    top = y.continued(fit.plate_height, np.array([window.y for window in kept], np.float64), start)
+    return tuple(Window(width, height, int(a), int(b), fit) for a, b in zip(left, top, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +154,24 @@ class _Axis:
     def starts(self, size: int) -> Line:
         """The first pixel of a window of `size` pixels in each frame, in whole pixels, inside the frame.
 
-        A tight string's path, rounded off at its bends. The second difference of such a mean of what lies between 0 and
-        `end − size` is at most 2·(end − size)/REACH², and 2 for the rounding.
+        The same in all frames where that can be, else a tight string's path, rounded off at its bends. The second
+        difference of such a mean of what lies between 0 and `end − size` is at most 2·(end − size)/REACH², and 2 for
+        the rounding.
         """
-        weights = REACH - np.abs(np.arange(1 - REACH, REACH), dtype=np.float64)
-        path = np.pad(_taut(*self.bounds(size, self.margin + self.slack)), REACH - 1, mode="edge")
-        return np.rint(np.convolve(path, weights / weights.sum(), "valid"))
+        least, most = self.bounds(size, self.margin)
+        if (low := least.max()) <= (high := most.min()):
+            return np.full(len(least), (low + high) // 2)
+        return np.rint(_rounded(_taut(*self.bounds(size, self.margin + self.slack))))
+
+    def continued(self, size: int, kept: Line, start: int) -> Line:
+        """The same where the frames from `start` on have the places `kept`."""
+        least, most = self.bounds(size, self.margin)
+        middle = (least + most) / 2
+        least, most = np.minimum(least, middle), np.maximum(most, middle)  # one place where both cannot be had
+        end = start + len(kept)
+        before = _onwards(kept[::-1], least[:start][::-1], most[:start][::-1])[::-1]
+        after = _onwards(kept, least[end:], most[end:])
+        return np.rint(np.clip(np.concatenate((before, kept, after)), 0, self.end - size))
 
     def lacking(self, size: int, starts: Line) -> int:
         """By how many pixels a bend that was rounded off cuts into a margin."""
@@ -165,6 +197,29 @@ def _crop(wide: int, tall: int, width: int, height: int, area: int) -> Fit:
             rows += 1
         else:
             return Fit(min(columns * block, width), min(rows * block, height), block)
+
+
+def _rounded(path: Line) -> Line:
+    """The mean of what lies within `REACH` frames, nearer ones counting more."""
+    weights = REACH - np.abs(np.arange(1 - REACH, REACH), dtype=np.float64)
+    return np.convolve(np.pad(path, REACH - 1, mode="edge"), weights / weights.sum(), "valid")
+
+
+def _onwards(known: Line, least: Line, most: Line) -> Line:
+    """A path between bounds that leaves `known` where that ends, at its pace, and within a second goes its own way."""
+    known = known[-REACH:]
+    path = _rounded(_taut(np.concatenate((known, least)), np.concatenate((known, most))))
+    first, own = path[: len(known)], path[len(known) :]
+    after = np.arange(1, len(own) + 1)
+    fade = np.clip(1 - after / (2 * REACH), 0, 1) ** 2
+    gap, pace = known[-1] - first[-1], _pace(known) - _pace(first)
+    return np.asarray(own + fade * (gap * (1 + after / REACH) + pace * after))
+
+
+def _pace(path: Line) -> float:
+    """Pixels a frame at the end of a path."""
+    last = path[-4:]
+    return float(last[-1] - last[0]) / max(len(last) - 1, 1)
 
 
 def _taut(least: Line, most: Line) -> Line:

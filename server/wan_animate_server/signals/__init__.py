@@ -34,11 +34,12 @@ class ShotSignals:
     delivered: the plate in replace mode, the model's own frame in animate mode.
     """
 
-    def __init__(self, shot: LoadedShot, area: int) -> None:
+    def __init__(self, shot: LoadedShot, area: int, through: Sequence[windows.Window] = ()) -> None:
         self.shot = shot
+        self._area = area
         self.mode = shot.shot.mode
         self.frames = len(shot.shot.frames)
-        self.windows = _windows(shot, area)
+        self.windows = tuple(through) or _windows(shot, area)
         """Which part of the delivered picture the model's is, for each frame; all of one size."""
         self.width, self.height = self.windows[0].fit.width, self.windows[0].fit.height
         self._regions = shot.sequences["region"]
@@ -47,8 +48,24 @@ class ShotSignals:
 
     def digest(self, frames: Sequence[int]) -> str:
         """SHA-256 of everything that the signals of `frames` depend on, in their order, wherever they lie in a shot."""
-        said = {"shared": self._shared, "frames": [self._exported(i) for i in frames]}
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        seen = [(self.windows[i].x, self.windows[i].y, *dataclasses.astuple(self.windows[i].fit)) for i in frames]
+        return _sha256({"shared": self._shared, "frames": [self._exported(i) for i in frames], "windows": seen})
+
+    def origin(self, i: int) -> str:
+        """SHA-256 of all that was exported for frame `i`, wherever it lies in a shot and a window in it."""
+        return _sha256({"shared": self._shared, "frame": self._exported(i)})
+
+    def going_on(self, roi: Roi | None, kept: range) -> ShotSignals:
+        """The same signals through the windows of a take, as `roi` tells: its frames are `kept`, the others go on."""
+        if self.mode is Mode.ANIMATE:
+            return self
+        raster = self.shot.shot.raster
+        if roi is None:
+            fit = regions.Fit.choose(raster.width, raster.height, self._area)
+            return ShotSignals(self.shot, self._area, windows.whole(self.frames, fit))
+        fit = regions.Fit(roi.width, roi.height, roi.block)
+        there = [windows.Window(raster.width, raster.height, x, y, fit) for x, y in zip(roi.x, roi.y, strict=True)]
+        return ShotSignals(self.shot, self._area, windows.go_on(there, kept.start, extent.boxes(self.shot)))
 
     @functools.cached_property
     def _shared(self) -> dict[str, Any]:
@@ -60,15 +77,14 @@ class ShotSignals:
             "character": shot.files[shot.character].sha256,
             "plate": [shot.raster.width, shot.raster.height],
             "space": self.shot.space.name if self.shot.space else None,
-            "window": dataclasses.astuple(self.windows[0].fit),
         }
 
     def _exported(self, i: int) -> list[Any]:
-        """What was exported for frame `i`: which frame of the footage it is, its window, poses and pictures."""
-        shot, window = self.shot, self.windows[i]
+        """What was exported for frame `i`: which frame of the footage it is, poses and pictures."""
+        shot = self.shot
         pose = np.concatenate((shot.keypoints[i].ravel(), shot.face_box[i]))
         pictures = {layer: shot.shot.files[paths[i]].sha256 for layer, paths in shot.sequences.items() if paths}
-        return [shot.shot.frames[i].source, window.x, window.y, hashlib.sha256(pose.tobytes()).hexdigest(), pictures]
+        return [shot.shot.frames[i].source, hashlib.sha256(pose.tobytes()).hexdigest(), pictures]
 
     @property
     def roi(self) -> Roi | None:
@@ -124,12 +140,17 @@ class ShotSignals:
         return regions.Letterbox(raster.width, raster.height, self.width, self.height).points(keypoints)
 
     def _region(self, index: int) -> Picture:
-        """Where new pixels may appear, at the plate's size: the shot folder's own picture wins over the estimate."""
+        """Where new pixels may appear, at the plate's size: the shot folder's own picture wins over the estimate.
+
+        Nowhere outside the window, which holds all of it but where a take's windows go on and somebody runs away.
+        """
         raster = self.shot.shot.raster
-        if not self._regions:
+        if self._regions:
+            found = to_8bit(read_grey(self.shot.folder / self._regions[index]))
+        else:
             body = hull.draw(self.shot.keypoints[index], raster.width, raster.height)
-            return regions.region(self.matte(index), body, self.shot.shot.settings.region_grow)
-        return to_8bit(read_grey(self.shot.folder / self._regions[index]))
+            found = regions.region(self.matte(index), body, self.shot.shot.settings.region_grow)
+        return self.windows[index].cut(found)
 
 
 def _windows(shot: LoadedShot, area: int) -> tuple[windows.Window, ...]:
@@ -142,3 +163,7 @@ def _windows(shot: LoadedShot, area: int) -> tuple[windows.Window, ...]:
     if fit.block == regions.BLOCK or not shot.shot.settings.roi:
         return windows.whole(frames, fit)
     return windows.follow(extent.boxes(shot), raster.width, raster.height, area)
+
+
+def _sha256(said: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
