@@ -97,8 +97,19 @@ def come_in(context: BrowserContext, token: str) -> Page:
     return page
 
 
+@pytest.fixture(scope="session")
+def cookies(browser: Browser, server: Running) -> list[Any]:
+    """Those of a browser in which the owner has logged in."""
+    with visiting(browser, server) as context:
+        come_in(context, server.token)
+        return context.cookies()
+
+
 @pytest.fixture
-def page(browser: Browser, server: Running) -> Iterator[Page]:
-    """The page, with its owner logged in."""
+def page(browser: Browser, server: Running, cookies: list[Any]) -> Iterator[Page]:
+    """The page as its owner sees it."""
     with visiting(browser, server, viewport={"width": 1280, "height": 1000}) as context:
-        yield come_in(context, server.token)
+        context.add_cookies(cookies)
+        page = context.new_page()
+        page.goto("/")
+        yield page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from wan_animate_server.page import sessions
 from wan_animate_server.shot import load
 
 from ..conftest import WIDTH, make_light, write_export
-from ..serving import Running
+from ..serving import Running, serving
 from .conftest import PATIENCE, SECONDS, come_in, visiting
 
 Send = Callable[..., Job]
@@ -138,11 +139,13 @@ def test_a_form_from_elsewhere_changes_nothing(server: Running, send: Send) -> N
     server.call("DELETE", f"/v1/jobs/{job.id}")
 
 
-def test_logging_out_ends_the_session_on_the_server_too(page: Page, server: Running) -> None:
-    (cookie,) = page.context.cookies()
-    page.click("#logout")
-    expect(page.locator("#token")).to_be_visible()
-    assert page.context.cookies() == []
+def test_logging_out_ends_the_session_on_the_server_too(browser: Browser, server: Running) -> None:
+    with visiting(browser, server) as context:
+        page = come_in(context, server.token)
+        (cookie,) = context.cookies()
+        page.click("#logout")
+        expect(page.locator("#token")).to_be_visible()
+        assert context.cookies() == []
     old = requests.get(f"{server.url}/page/events", cookies={cookie["name"]: cookie["value"]}, timeout=30)
     assert old.status_code == 401
 
@@ -400,10 +403,17 @@ def test_it_fits_a_telephone_and_both_kinds_of_rooms(browser: Browser, server: R
     assert brightness[0] < 150 < 600 < brightness[1]
 
 
-def test_an_empty_queue_says_how_it_is_filled(browser: Browser, tmp_path: Path) -> None:
-    from ..serving import serving
-
-    with serving(tmp_path) as fresh, visiting(browser, fresh) as context:
+def test_an_empty_queue_says_how_it_is_filled_and_under_tls_the_cookie_stays_there(
+    browser: Browser, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-keyout", key, "-out", certificate], check=True, capture_output=True,
+    )  # fmt: skip
+    safe = serving(tmp_path / "server", "--tls-cert", certificate, "--tls-key", key)
+    with safe as fresh, visiting(browser, fresh, ignore_https_errors=True) as context:
         page = come_in(context, fresh.token)
         expect(page.locator("#nothing")).to_contain_text("No job was sent yet")
         expect(page.locator("#open")).to_contain_text("Choose a job")
+        assert [cookie["secure"] for cookie in context.cookies()] == [True]

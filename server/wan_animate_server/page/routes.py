@@ -113,7 +113,7 @@ def show_log(job: KnownJob, desk: AtDesk) -> PlainTextResponse:
 
 
 @_inside.get("/jobs/{job}/preview")
-def show_preview(job: KnownJob, desk: AtDesk) -> FileResponse:
+def show_preview(job: KnownJob, desk: AtDesk) -> Response:
     """What the model is making right now."""
     return results.show_preview(job, desk)
 
