@@ -137,4 +137,4 @@ def serving(folder: Path, *options: str | Path, **environment: str) -> Iterator[
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(15)
         process.kill()
-        process.wait()
+        process.communicate()

@@ -53,7 +53,9 @@ TOKEN = "a-token-of-the-test"
 def serving(data: Path, port: int = 0) -> Iterator[str]:
     """The application without a worker, on `port` or a free one; yields its address."""
     folder = DataFolder(data)
-    config = uvicorn.Config(app_module.create_app(folder, Jobs(folder.queue), Keyring(data / "token", TOKEN)), log_config=None)
+    config = uvicorn.Config(
+        app_module.create_app(folder, Jobs(folder.queue), Keyring(data / "token", TOKEN)), log_config=None
+    )
     server = uvicorn.Server(config)
     with socket.socket() as door:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -354,7 +356,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     ready = folder / "ready.json"
     arguments = ["serve", "--port", "0", "--data", str(folder / "data"), "--token-file", str(folder / "token")]
-    process = subprocess.Popen([sys.executable, "-m", "wan_animate_server", *arguments, "--ready-file", str(ready)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wan_animate_server", *arguments, "--ready-file", str(ready), "--with-parent"],
+        stdin=subprocess.PIPE,
+    )
     try:
         deadline = time.monotonic() + 60
         while not ready.exists():

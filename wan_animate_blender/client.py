@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import ipaddress
 import json
+import os
 import shutil
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -101,6 +102,8 @@ class Server:
         self._http = requests.Session()
         # A proxy set for the internet must not see, or break, what stays on this machine.
         self._http.trust_env = not is_loopback(self.url)
+        # What else that switch reads: who may vouch for a certificate.
+        self._http.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         self._http.auth = Bearer(_checked_token(token))
         self._http.headers[WIRE_HEADER] = str(WIRE_VERSION)
 

@@ -47,11 +47,11 @@ class Handover:
             raise refused from error
         if not place.is_dir() or not self._covers(place):
             raise refused
-        if not _stays(place, place / SHOT_FILE):
+        if not stays(place, place / SHOT_FILE):
             raise refused
         shot = read(place)
         for path, entry in shot.files.items():
-            if not _stays(place, place / check_path(path)):
+            if not stays(place, place / check_path(path)):
                 raise BadInput(f"the file {path} of {place} is not there or leads out of the folder; export it again")
             if (size := (place / path).stat().st_size) != entry.size:
                 raise BadInput(f"the file {path} of {place} has {size} bytes, expected {entry.size}; export it again")
@@ -64,7 +64,7 @@ class Handover:
 NOTHING_HANDED_OVER = Handover()
 
 
-def _stays(folder: Path, file: Path) -> bool:
+def stays(folder: Path, file: Path) -> bool:
     """Whether `file` is a file whose links do not lead out of `folder`."""
     try:
         return file.is_file() and file.resolve(strict=True).is_relative_to(folder)

@@ -29,7 +29,7 @@ def list_devices(desk: AtDesk) -> JSONResponse:
 
 def _is_whole(model: Manifest) -> bool:
     """Whether it is no mere detector."""
-    return set(NEEDED) <= {file.part for file in model.files}
+    return model.embedded or set(NEEDED) <= {file.part for file in model.files}
 
 
 def _known(model: Manifest, library: Library) -> KnownModel:

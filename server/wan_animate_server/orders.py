@@ -151,6 +151,7 @@ def _queue_folder(folder: str, sender: str, desk: Desk) -> Job:
 
 
 def queue_retake(job: Job, retake: Retake, sender: str, desk: Desk) -> Job:
+    """A new job that makes some frames of `job` anew. Raises `Refusal` (409, 422, 507)."""
     """The new job that makes some frames of a done one anew. Raises `Refusal`."""
     folder = newest_take(desk.data.takes(job.id, job.shot))
     take = folder and read_take(folder)

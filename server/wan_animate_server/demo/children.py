@@ -23,11 +23,12 @@ Said = dict[str, Any]
 def child(command: list[str], output: IO[str] | int, variables: Mapping[str, str], grace: float) -> Iterator[Child]:
     """A process whose whole group is gone when the block is left, however it is left.
 
-    It is asked to stop as by Ctrl-C, and has `grace` seconds for that.
+    It is asked to stop as by Ctrl-C, and has `grace` seconds for that. Its standard input is a pipe into which nobody
+    writes: it ends when this process does, even by SIGKILL.
     """
     environment = {key: value for key, value in os.environ.items() if key != TOKEN_VARIABLE} | dict(variables)
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment,
+        command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=environment,
         encoding="utf-8", errors="replace", start_new_session=True,
     )  # fmt: skip
     try:
@@ -35,6 +36,8 @@ def child(command: list[str], output: IO[str] | int, variables: Mapping[str, str
     finally:
         with _undisturbed():
             _end(process, grace)
+            if process.stdin:
+                process.stdin.close()
 
 
 def _end(process: Child, grace: float) -> None:

@@ -124,6 +124,7 @@ def server(out: Path, private: Path) -> Iterator[tuple[str, Path]]:
         "-m",
         "wan_animate_server",
         "serve",
+        "--with-parent",
         *(str(word) for pair in options.items() for word in pair),
     ]
     file = out / "logs" / "server.log"
