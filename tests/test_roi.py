@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,7 +47,12 @@ class Kept(dict[str, StoredSegment]):
 
 @pytest.fixture(scope="module")
 def take(folder: Path) -> Path:
-    steps = render(folder, check=lambda: None)
+    return rendered(folder)
+
+
+def rendered(folder: Path, **changes: Any) -> Path:
+    """The take of the shot in `folder`."""
+    steps = render(folder, check=lambda: None, **changes)
     while True:
         try:
             next(steps)
@@ -122,3 +128,28 @@ def test_the_take_tells_every_window(folder: Path, take: Path) -> None:
     assert roi is not None
     fit = Fit(roi.width, roi.height, roi.block)
     assert tuple(Window(640, 360, x, y, fit) for x, y in zip(roi.x, roi.y, strict=True)) == signals.windows
+
+
+def test_an_extension_goes_on_from_the_windows_of_its_take(tmp_path: Path) -> None:
+    """A longer shot of its own would be seen through other windows; the kept frames keep theirs, and their bits."""
+    short, long = (
+        make_large(write_export(tmp_path / name, frames=n, settings=WALKING), (40, 150), (30, 4))
+        for name, n in (("short", 5), ("long", 9))
+    )
+    base = rendered(short)
+    made = rendered(long, takes=base.parent, base=base)
+    one, other = (Take.loads((folder / "take.json").read_bytes()) for folder in (base, made))
+    assert one.roi and other.roi
+    assert (other.roi.width, other.roi.block) == (one.roi.width, one.roi.block)
+    assert (other.roi.x[:5], other.roi.y[:5]) == (one.roi.x, one.roi.y)
+    assert other.roi.x[-1] > one.roi.x[-1]
+    assert ShotSignals(load(long), AREA).roi != other.roi
+    for path, entry in one.files.items():
+        if path.endswith(".png"):
+            assert other.files[path] == entry
+    alpha = stored(made / "matte" / "1009.png")
+    outside = alpha.copy()
+    x, y = other.roi.x[8], other.roi.y[8]
+    outside[y : y + other.roi.height, x : x + other.roi.width] = 0
+    assert alpha.any()
+    assert not outside.any()

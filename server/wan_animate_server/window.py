@@ -30,6 +30,9 @@ SLENDER = 9 / 16
 GAIN = 7 / 8
 """A window that is larger than this part of the frame's sides gains too little for a background that moves."""
 
+FADES = (24, 12, 6, 3)
+"""Frames, the smoothest first, in which the path of new frames leaves that of frames which are there."""
+
 Line = npt.NDArray[np.float64]
 """One number a frame."""
 
@@ -98,7 +101,8 @@ def follow(boxes: Sequence[Box | None], width: int, height: int, area: int) -> t
     x, y = _Axis.both(boxes, width, height)
     while (crop := _crop(x.need, y.need, width, height, area)).block <= GAIN * fit.block:
         left, top = x.starts(crop.plate_width), y.starts(crop.plate_height)
-        across, down = x.lacking(crop.plate_width, left), y.lacking(crop.plate_height, top)
+        across = x.lacking(crop.plate_width, left, x.margin)
+        down = y.lacking(crop.plate_height, top, y.margin)
         if not across and not down:
             return tuple(Window(width, height, int(a), int(b), crop) for a, b in zip(left, top, strict=True))
         x, y = replace(x, slack=x.slack + across), replace(y, slack=y.slack + down)
@@ -164,18 +168,21 @@ class _Axis:
         return np.rint(_rounded(_taut(*self.bounds(size, self.margin + self.slack))))
 
     def continued(self, size: int, kept: Line, start: int) -> Line:
-        """The same where the frames from `start` on have the places `kept`."""
+        """The same where the frames from `start` on have the places `kept`: as smooth as does not cut more of a box."""
         least, most = self.bounds(size, self.margin)
         middle = (least + most) / 2
         least, most = np.minimum(least, middle), np.maximum(most, middle)  # one place where both cannot be had
         end = start + len(kept)
-        before = _onwards(kept[::-1], least[:start][::-1], most[:start][::-1])[::-1]
-        after = _onwards(kept, least[end:], most[end:])
-        return np.rint(np.clip(np.concatenate((before, kept, after)), 0, self.end - size))
+        paths = []
+        for fade in FADES:
+            before = _onwards(kept[::-1], least[:start][::-1], most[:start][::-1], fade)[::-1]
+            after = _onwards(kept, least[end:], most[end:], fade)
+            paths.append(np.rint(np.clip(np.concatenate((before, kept, after)), 0, self.end - size)))
+        return min(paths, key=lambda path: self.lacking(size, path, 0))
 
-    def lacking(self, size: int, starts: Line) -> int:
-        """By how many pixels a bend that was rounded off cuts into a margin."""
-        least, most = self.bounds(size, self.margin)
+    def lacking(self, size: int, starts: Line, room: int) -> int:
+        """By how many pixels a bend that was rounded off comes nearer to a box than `room`."""
+        least, most = self.bounds(size, room)
         return int(np.maximum(least - starts, starts - most).max(initial=0))
 
 
@@ -205,15 +212,15 @@ def _rounded(path: Line) -> Line:
     return np.convolve(np.pad(path, REACH - 1, mode="edge"), weights / weights.sum(), "valid")
 
 
-def _onwards(known: Line, least: Line, most: Line) -> Line:
-    """A path between bounds that leaves `known` where that ends, at its pace, and within a second goes its own way."""
+def _onwards(known: Line, least: Line, most: Line, fade: int) -> Line:
+    """A path between bounds that leaves `known` at its pace, where that ends, and in `fade` frames goes its own way."""
     known = known[-REACH:]
     path = _rounded(_taut(np.concatenate((known, least)), np.concatenate((known, most))))
     first, own = path[: len(known)], path[len(known) :]
     after = np.arange(1, len(own) + 1)
-    fade = np.clip(1 - after / (2 * REACH), 0, 1) ** 2
+    weight = np.clip(1 - after / fade, 0, 1) ** 2
     gap, pace = known[-1] - first[-1], _pace(known) - _pace(first)
-    return np.asarray(own + fade * (gap * (1 + after / REACH) + pace * after))
+    return np.asarray(own + weight * (gap * (1 + 2 * after / fade) + pace * after))
 
 
 def _pace(path: Line) -> float:
