@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wan_animate_blender.wire import TAKE_FILE, Finish, Mode, Plan, SegmentRecord, Take
+from wan_animate_blender.wire import TAKE_FILE, Finish, Mode, Plan, Retake, SegmentRecord, Take
 from wan_animate_server import seams
 from wan_animate_server.conditions import Mask, Picture
 from wan_animate_server.guard import Anchored, Guard
@@ -291,8 +291,11 @@ FRAMES, SEGMENTS = 17, 4
 def taken(root: Path, mode: Mode, strength: float) -> tuple[Path, Take]:
     """A render from scratch: the take's folder and the take."""
     settings = replace(QUICK, finish=Finish(seams=strength))
-    folder = write_export(root, frames=FRAMES, mode=mode, settings=settings)
-    steps = render(folder, check=lambda: None)
+    return run(write_export(root, frames=FRAMES, mode=mode, settings=settings))
+
+
+def run(folder: Path, retake: Retake | None = None) -> tuple[Path, Take]:
+    steps = render(folder, check=lambda: None, retake=retake)
     while True:
         try:
             next(steps)
@@ -358,3 +361,15 @@ def test_the_guard_changes_nothing_outside_of_the_alpha(both: Both) -> None:
         clear = matte[..., 0] == 0
         assert clear.any()
         np.testing.assert_array_equal(read_picture(guarded / "comp" / name)[clear], plate[clear])
+
+
+def test_a_rendered_retake_keeps_the_grades_and_judges_its_joins_anew(both: Both) -> None:
+    _, _, (folder, take) = both
+    second, third = take.segments[1:3]
+    _, again = run(folder.parents[1] / "e001", Retake(first=second.first, last=third.last, seed=99))
+    new = again.segments[len(take.segments) :]
+    assert [(record.index, record.grades) for record in new] == [(old.index, old.grades) for old in (second, third)]
+    assert new[0].key != second.key
+    (old,), (seam,) = ([s for s in one.seams if s.frame == third.first] for one in (take, again))
+    assert seam != old
+    assert take.seams[-1] in again.seams, "the join behind it is that of kept frames"

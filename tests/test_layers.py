@@ -129,6 +129,8 @@ def test_the_model_imports_only_torch_and_its_own_siblings(path: Path) -> None:
     ("take.py", {*DOORS, "jobs", "worker", "model"}),
     ("composite.py", {*DOORS, "jobs", "worker", "model", "pipeline"}),
     ("region.py", {*DOORS, "jobs", "worker", "model", "pipeline"}),
+    ("seams.py", {*DOORS, "jobs", "worker", "model", "pipeline", "signals", "shot", "take", "store", "delivery"}),
+    ("guard.py", {*DOORS, "jobs", "worker", "model", "shot", "take", "store", "delivery", "render"}),
     *((f"{door}.py", {"model", "pipeline", "weights", "render", "worker"}) for door in DOORS),
 ])  # fmt: skip
 def test_a_room_does_not_look_upwards(file: str, forbidden: set[str]) -> None:
