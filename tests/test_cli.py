@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from wan_animate_blender.wire import ExitCode, Take, TakeState
+from wan_animate_blender.wire import ExitCode, Retake, Take, TakeState
+from wan_animate_server.__main__ import main
+from wan_animate_server.render import render
+from wan_animate_server.take import read_take
 
-from .conftest import QUICK, Make, command
+from .conftest import QUICK, Make, command, write_export
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -84,3 +88,63 @@ def test_an_interrupted_render_keeps_what_is_finished_and_goes_on_there(
     assert json.loads(done.stdout.splitlines()[-1]) == {"take": str(folder.parent / "takes/v001")}
     assert take_of(folder).state is TakeState.COMPLETE
     assert "resuming" in take_of(folder).seconds
+
+
+# --- re-takes and extensions ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of nine frames of which there is a take."""
+    folder = write_export(tmp_path_factory.mktemp("taken"))
+    for _ in render(folder, check=lambda: None):
+        pass
+    return folder
+
+
+def test_a_retake_is_asked_for_by_its_frames(taken: Path) -> None:
+    before = take_of(taken)
+    done = run("render", taken, "--retake", "1007-1008", "--seed", "5", "--base", "v001")
+    assert done.returncode == ExitCode.DONE, done.stderr
+    take = read_take(Path(done.stdout.strip()))
+    assert take is not None and (take.base, take.retake) == ("v001", Retake(first=1007, last=1008, seed=5))
+    names = [path for path, entry in take.files.items() if entry != before.files[path]]
+    assert {Path(name).stem for name in names} == {"1007", "1008", "preview"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--retake", "1010-1012"], "1010-1012 is not inside 1001-1009, the frames of SH010"),
+        (["--retake", "1008-1007"], "expected two shot numbers, the first no later"),
+        (["--retake", "a-b"], "the frames of the re-take are 'a-b'; give shot numbers"),
+        (["--retake", "1007", "--seed", "-1"], "expected a whole number from 0"),
+        (["--retake", "1007", "--base", "v009"], "there is no take in"),
+        (["--retake", "1007", "--extend"], "--retake and --extend are two takes"),
+        (["--seed", "5"], "--seed and --base are of a re-take"),
+        (["--base", "v001"], "--seed and --base are of a re-take"),
+        (["--extend"], "has no frame that"),
+    ],
+)
+def test_a_retake_that_cannot_be_made_is_one_sentence_and_exit_code_64(
+    taken: Path,
+    options: list[str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In this process, whose signals stay its own: every start of another one loads torch."""
+    before = sorted(path.name for path in (taken.parent / "takes").iterdir())
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["wan-animate", "render", str(taken), *options, "--json"])
+    assert main() == ExitCode.BAD_INPUT
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert sentence in said
+    assert sorted(path.name for path in (taken.parent / "takes").iterdir()) == before
+
+
+def test_a_retake_of_an_export_without_a_take_is_refused(make_shot: Make) -> None:
+    done = run("render", make_shot(frames=3), "--extend", "--json")
+    assert (done.returncode, len(done.stderr.splitlines())) == (ExitCode.BAD_INPUT, 1)
+    assert "there is no complete take" in done.stderr

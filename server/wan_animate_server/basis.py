@@ -75,7 +75,7 @@ class Basis:
 
 def find(takes: Path, base: Path | None) -> Basis:
     """The take in `base`, or the newest complete one below `takes`. Raises `BadInput`."""
-    folder = base or _newest_complete(takes)
+    folder = base or newest_complete(takes)
     take = read_take(folder)
     if take is None:
         raise BadInput(f"there is no take in {folder} that this version can read; give the folder of one, such as v003")
@@ -118,7 +118,8 @@ def extension(basis: Basis, shot: Shot, origins: Sequence[str]) -> Basis:
     return replace(basis, moved=shot.numbers[place] - take.first)
 
 
-def _newest_complete(takes: Path) -> Path:
+def newest_complete(takes: Path) -> Path:
+    """The folder of the highest version below `takes` that is complete. Raises `BadInput` when there is none."""
     folders = [takes / version_name(TAKE_PREFIX, number) for number in reversed(versions(takes, TAKE_PREFIX))]
     for folder in folders:
         if (take := read_take(folder)) and take.state is TakeState.COMPLETE:

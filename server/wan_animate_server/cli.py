@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from wan_animate_blender.wire import BadInput, Mode
+from wan_animate_blender.wire import TAKES, BadInput, Convention, Mode, Retake
 
 from . import models, progress, tokens
 from .version import version
@@ -117,13 +117,28 @@ def serve(
 def render(
     shot: Annotated[Path, typer.Argument(help="Folder of an export, such as SH010/e001.")],
     takes: Annotated[Path | None, typer.Option(help="Where versions are made; by default beside the export.")] = None,
+    retake: Annotated[
+        str | None, typer.Option(help="Make only these frames anew, such as 1040-1060; all others stay as they are.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the frames that --retake makes.")] = None,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Make only the frames that the base lacks: the strip was trimmed longer.")
+    ] = False,
+    base: Annotated[
+        Path | None, typer.Option(help="The take to keep frames of, such as v003; by default the newest complete one.")
+    ] = None,
     device: OnDevice = Device.CPU,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
 ) -> None:
     """Render one shot folder into the next take, or go on with an interrupted one."""
+    from .basis import newest_complete
     from .render import render as render_now
 
-    steps = render_now(shot, takes=takes, device=device, check=lambda: None)
+    asked = _retake_of(retake, seed, extend, base)
+    takes = takes or shot.resolve().parent / TAKES
+    if base or extend:
+        base = takes / base if base else newest_complete(takes)
+    steps = render_now(shot, takes=takes, device=device, check=lambda: None, retake=asked, base=base)
     folder = _tell(steps) if as_json else _draw(steps)
     typer.echo(json.dumps({"take": str(folder)}) if as_json else folder)
 
@@ -143,6 +158,28 @@ def plan(
     planned = plan_now(shot, device, None if memory is None else round(memory * 1e9))
     typer.echo(json.dumps(planned.to_json()) if as_json else planned.told())
     planned.check()
+
+
+@app.command()
+def deliver(
+    take: Annotated[Path, typer.Argument(help="Folder of a complete take, such as SH010/takes/v001.")],
+    to: Annotated[Path, typer.Option(help="Folder that the names begin in; nothing in it is written over.")],
+    naming: Annotated[Convention | None, typer.Option(help="Whose names; by default what the shot says.")] = None,
+    template: Annotated[str | None, typer.Option(help="Such as '{shot}_{layer}_{version}.{frame}'.")] = None,
+    show: Annotated[str | None, typer.Option(help="For names that have one.")] = None,
+    sequence: Annotated[str | None, typer.Option(help="For names that have one.")] = None,
+    shot_code: Annotated[str | None, typer.Option(help="Instead of the shot's name.")] = None,
+    first: Annotated[int | None, typer.Option(help="Number of the first frame, handles included.")] = None,
+    layer: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
+) -> None:
+    """Copy the frames of a take to where a client wants them, under the client's names."""
+    from .shipment import deliver as deliver_now
+    from .shipment import naming_of
+
+    names = naming_of(
+        take, convention=naming, template=template, show=show, sequence=sequence, shot=shot_code, first=first
+    )
+    typer.echo(deliver_now(take, to, names, layer or ()))
 
 
 @app.command()
@@ -224,6 +261,20 @@ def _train_lora(model: str, clips: Path, out: Path, minutes: float, steps: int |
     errand = Errand(model=model, clips=clips, out=out, minutes=minutes, steps=steps, seed=seed, device=device)
     for report in train_now(errand):
         typer.echo(json.dumps(report.to_json()))
+
+
+def _retake_of(frames: str | None, seed: int | None, extend: bool, base: Path | None) -> Retake | None:
+    """What `--retake` asks for. Raises `BadInput` for options that do not belong together."""
+    if frames and extend:
+        raise BadInput("--retake and --extend are two takes; extend first, then take again what you want")
+    if not frames and (seed is not None or (base and not extend)):
+        raise BadInput("--seed and --base are of a re-take; give its frames, as --retake 1040-1060, or --extend a take")
+    if not frames:
+        return None
+    found = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", frames)
+    if not found:
+        raise BadInput(f"the frames of the re-take are {frames!r}; give shot numbers, as 1040-1060")
+    return Retake(first=int(found[1]), last=int(found[2] or found[1]), seed=seed)
 
 
 Steps = Generator[progress.Progress, None, Path]
