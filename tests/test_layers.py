@@ -23,8 +23,11 @@ HEADLESS_ROOMS = (
 """Parts of the add-on that must work without Blender."""
 
 OUTSIDE_BLENDER = ("run.py", "blender.py", "children.py", "extension.py", "board.py", "__init__.py")
-DOORS = ("app", "door", "uploads", "orders", "results")
+DOORS = ("app", "gate", "patience", "door", "uploads", "orders", "results")
 """The rooms of the server that know HTTP."""
+
+PAGE = ("entry", "routes", "deeds", "sessions", "reel", "pictures", "words")
+"""Those of the page; only the first two know HTTP, only the pictures know pixels."""
 
 RUNS_INSIDE_BLENDER = {p for p in (SERVER / "demo").rglob("*.py") if p.name not in OUTSIDE_BLENDER}
 """Scripts that the demo hands to a Blender process; they are not part of the server's own import graph."""
@@ -124,6 +127,8 @@ def test_the_model_imports_only_torch_and_its_own_siblings(path: Path) -> None:
     ("segments.py", {"model", "pipeline", "weights", "jobs", "worker", *DOORS}),
     ("pipeline.py", {*DOORS, "jobs", "worker", "cli", "render", "take", "shot"}),
     ("weights.py", {*DOORS, "jobs", "worker", "cli", "render", "take", "shot", "signals"}),
+    ("keyring.py", {*DOORS, "jobs", "serve", "cli"}),
+    ("capacity.py", {*DOORS, "jobs", "blobs"}),
     ("jobs.py", {*DOORS, "worker", "model", "pipeline", "render", "cli"}),
     ("shot.py", {*DOORS, "jobs", "worker", "pipeline", "model"}),
     ("take.py", {*DOORS, "jobs", "worker", "model"}),
@@ -132,6 +137,7 @@ def test_the_model_imports_only_torch_and_its_own_siblings(path: Path) -> None:
     ("seams.py", {*DOORS, "jobs", "worker", "model", "pipeline", "signals", "shot", "take", "store", "delivery"}),
     ("guard.py", {*DOORS, "jobs", "worker", "model", "shot", "take", "store", "delivery", "render"}),
     *((f"{door}.py", {"model", "pipeline", "weights", "render", "worker"}) for door in DOORS),
+    *((f"page/{room}.py", {"model", "pipeline", "weights", "render", "worker"}) for room in PAGE),
 ])  # fmt: skip
 def test_a_room_does_not_look_upwards(file: str, forbidden: set[str]) -> None:
     assert not rooms_of_the_server(SERVER / file) & forbidden
@@ -141,6 +147,8 @@ def test_a_room_does_not_look_upwards(file: str, forbidden: set[str]) -> None:
     ("pipeline.py", {"fastapi", "uvicorn", "starlette", "sqlite3", "cv2", "av"}),
     ("jobs.py", {"fastapi", "uvicorn", "starlette", "torch"}),
     *((f"{door}.py", {"torch", "cv2"}) for door in DOORS),
+    *((f"page/{room}.py", {"torch", "fastapi", "starlette"}) for room in PAGE[2:]),
+    *((f"page/{room}.py", {"torch", "cv2", "sqlite3"}) for room in PAGE if room != "pictures"),
     ("sampling.py", {"fastapi", "cv2"}),
 ])  # fmt: skip
 def test_a_room_does_not_know_a_foreign_trade(file: str, strangers: set[str]) -> None:
