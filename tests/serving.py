@@ -114,7 +114,7 @@ def gone(pid: int, seconds: float) -> bool:
 
 @contextlib.contextmanager
 def serving(folder: Path, *options: str | Path, **environment: str) -> Iterator[Running]:
-    """A server on a free port with its data below `folder`; nothing of it is left at the end, not even of a killed test."""
+    """A server on a free port with its data below `folder`; nothing of it is left at the end, even of a killed test."""
     folder.mkdir(parents=True, exist_ok=True)
     ready, log = folder / "ready.json", folder / "log.txt"
     ready.unlink(missing_ok=True)

@@ -483,7 +483,7 @@ def test_a_size_that_cannot_be_generated_is_refused(model: Model) -> None:
 def keys(model: Model, signals: Noise, settings: Settings) -> list[str]:
     found, key = [], ""
     for part in whole(signals.frames, settings):
-        key = assembly.segment_key(model, signals, settings, part, key)
+        key = assembly.segment_key(model, signals, settings, replace(part, execution=assembly.execution_of(model)), key)
         found.append(key)
     return found
 

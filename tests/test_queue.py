@@ -1,12 +1,10 @@
-"""Order, priorities, pauses and re-takes of a server's queue, over its socket; takes as one stream; folders handed over."""
+"""A server's queue over its socket: order, pauses, re-takes; takes as one stream; folders that are handed over."""
 
 from __future__ import annotations
 
 import io
 import json
-import shutil
 import tarfile
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +23,6 @@ from wan_animate_blender.wire import (
     KnownModel,
     Queue,
     Retake,
-    Shot,
     Take,
     TakeState,
 )

@@ -29,12 +29,13 @@ Samples = NDArray[Any]
 @torch.inference_mode()
 def generate(
     model: Model, signals: Signals, settings: Settings, store: Store, check: Callable[[], None],
-    made: Sequence[Part] | None = None, base: Sequence[Part] = (),
+    made: Sequence[Part] | None = None, base: Sequence[Part] = (), earlier: Sequence[str] = (),
 ) -> Iterator[Event]:  # fmt: skip
     """Render a shot, or of a shot whose `base` parts are there the parts `made`.
 
     The frames of all `Decoded` events together are those that were asked for, in order. Segments that `store` has are
-    not computed again; those of `base` that are needed and that it has lost are. `check` is called between transformer
+    not computed again, also those that an attempt before made by the `earlier` ways of execution; those of `base` that
+    are needed and that it has lost are. `check` is called between transformer
     blocks and between autoencoder chunks, and stops the render by raising. Raises `BadInput` for a size that the model
     cannot make and where a part of `base` would not become what it was, `OutOfMemory` when the device's memory is
     exhausted.
@@ -43,7 +44,7 @@ def generate(
         raise BadInput(f"the size {signals.width}×{signals.height} cannot be generated; give multiples of 16")
     parts = whole(signals.frames, settings) if made is None else made
     try:
-        yield from Assembly(model, signals, settings, store, check, base, parts).events()
+        yield from Assembly(model, signals, settings, store, check, base, parts, earlier).events()
     except torch.OutOfMemoryError as error:
         longest = max(len(part.rendered) for part in parts)
         raise OutOfMemory(
@@ -62,10 +63,15 @@ def segment_key(model: Model, signals: Signals, settings: Settings, part: Part, 
         "keep": [len(part.handed), len(part.keep)],
         "model": {"name": model.name, "files": model.files},
         "software": {"torch": torch.__version__, "code": _code_digest()},
-        "execution": [str(model.dtype), _device_name(model.device), torch.get_num_threads()],
+        "execution": part.execution,
         "predecessor": predecessor,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def execution_of(model: Model) -> str:
+    """What the bits depend on beside numbers and software; memory plans change none."""
+    return f"{model.dtype}, {_device_name(model.device)}, {torch.get_num_threads()} threads"
 
 
 class Assembly:
@@ -73,13 +79,14 @@ class Assembly:
 
     def __init__(
         self, model: Model, signals: Signals, settings: Settings, store: Store, check: Callable[[], None],
-        base: Sequence[Part], made: Sequence[Part],
+        base: Sequence[Part], made: Sequence[Part], earlier: Sequence[str],
     ) -> None:  # fmt: skip
+        self._execution, self._earlier = execution_of(model), earlier
         self._key: Callable[[Part, str], str] = partial(segment_key, model, signals, settings)
         self._store, self._base = store, base
         self._parts = list(base)
         for part in made:
-            self._parts.append(replace(part, key=self._key_of(part)))
+            self._parts.append(self._planned(part))
         self._made = self._parts[len(base) :]
         self._lost = self._find_lost()
         self._segments, self._place = len(made) + len(self._lost), 0
@@ -129,6 +136,15 @@ class Assembly:
             seen = mixed(seen, np.moveaxis(tail, 1, 0)[-len(frames) :], layer, frames)
         return None if seen is None else np.ascontiguousarray(np.moveaxis(seen, 0, 1))
 
+    def _planned(self, part: Part) -> Part:
+        """A part to make, with its key: under this execution, unless only an earlier one has left it finished."""
+        ways = [self._under(part, execution) for execution in (self._execution, *self._earlier)]
+        return next((way for way in ways if self._store.has(way.key)), ways[0])
+
+    def _under(self, part: Part, execution: str) -> Part:
+        part = replace(part, execution=execution)
+        return replace(part, key=self._key_of(part))
+
     def _tail_of(self, part: Part) -> Generator[Event, None, NDArray[np.float32]]:
         key, tail = self._tail
         if tail is not None and key == part.key:
@@ -162,7 +178,7 @@ class Assembly:
         return lost
 
     def _check_restorable(self, part: Part) -> None:
-        if self._key_of(part) != part.key:
+        if self._under(part, self._execution).key != part.key:
             raise BadInput(
                 f"segment {part.index + 1} of the take is no longer stored, and this software, device or model would "
                 "not make the same frames of it again; render the whole shot anew"

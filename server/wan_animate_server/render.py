@@ -108,7 +108,7 @@ class _Order:
         )  # fmt: skip
         try:
             yield from work.deliver_all(
-                generate(model, signals, settings, store, self.check, blueprint.made, blueprint.base)
+                generate(model, signals, settings, store, self.check, blueprint.made, blueprint.base, take.earlier)
             )
         finally:
             take.leave()

@@ -27,7 +27,7 @@ def show_take(job: KnownJob, desk: AtDesk) -> JSONResponse:
 
 
 @routes.get("/jobs/{job}/take.tar", response_class=Response,
-            responses=refusals(404, 409) | bytes_of("application/x-tar", "take.json and all files that it lists"))  # fmt: skip
+            responses=refusals(404, 409) | bytes_of("application/x-tar", "take.json and its files"))  # fmt: skip
 def stream_take(job: KnownJob, desk: AtDesk) -> StreamingResponse:
     """A complete take in one stream."""
     folder, take = _take(job, desk)

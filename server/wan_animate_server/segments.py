@@ -41,6 +41,8 @@ class Part:
     blend: Blend | None = None
     """How it lies over the part that has the same frames; its numbers are frames, too."""
     key: str = ""
+    execution: str = ""
+    """What computed it: number type, device and threads, on which rounding depends."""
 
     @property
     def handed(self) -> range:
@@ -63,7 +65,7 @@ class Part:
         return SegmentRecord(
             index=self.index, first=self.keep.start + first, last=self.keep.stop - 1 + first, seed=self.seed,
             key=self.key, rendered=tuple(i + first for i in self.rendered), round=self.round,
-            blend=self.blend and self.blend.moved(first),
+            blend=self.blend and self.blend.moved(first), execution=self.execution,
         )  # fmt: skip
 
     @classmethod
@@ -73,6 +75,7 @@ class Part:
             index=record.index, rendered=tuple(n - first for n in record.rendered),
             keep=range(record.first - first, record.last + 1 - first), seed=record.seed, round=record.round,
             blend=record.blend and record.blend.moved(-first), key=record.key,
+            execution=record.execution,
         )  # fmt: skip
 
 

@@ -44,9 +44,11 @@ def layers_of(shot: Shot) -> tuple[str, ...]:
 class TakeFolder:
     """One take while it is made. `take.json` lists at every moment only what is there and complete."""
 
-    def __init__(self, folder: Path, take: Take) -> None:
+    def __init__(self, folder: Path, take: Take, earlier: tuple[str, ...] = ()) -> None:
+        """`earlier` are the ways of execution by which an interrupted attempt made segments."""
         self.folder = folder
         self.take = take
+        self.earlier = earlier
 
     @classmethod
     def claim(
@@ -58,13 +60,14 @@ class TakeFolder:
         `BadInput` when `takes` cannot be written.
         """
         folder = _unfinished(takes, shot, base, retake) or claim_version(takes, TAKE_PREFIX)
+        interrupted = read_take(folder)
         take = Take(
             shot=shot.name, strip=shot.strip, version=int(folder.name.removeprefix(TAKE_PREFIX)), export=shot.hash,
             base=base, retake=retake, state=TakeState.PARTIAL, mode=shot.mode, first=shot.numbers[0],
             last=shot.numbers[-1], cut_in=shot.cut_in, cut_out=shot.cut_out, fps=shot.fps, width=width, height=height,
             layers=layers_of(shot), files={}, settings=shot.settings,
         )  # fmt: skip
-        made = cls(folder, take)
+        made = cls(folder, take, executions(interrupted) if interrupted else ())
         with writing(folder):
             for layer in take.layers:
                 (folder / layer).mkdir(exist_ok=True)
@@ -81,13 +84,25 @@ class TakeFolder:
     def complete(self, files: Iterable[str], **changes: Any) -> None:
         """The last call: the take is whole, and nobody's any more."""
         (self.folder / PREVIEW_FILE).unlink(missing_ok=True)
-        self.note(files, state=TakeState.COMPLETE, **changes)
+        notes = (*self.take.notes, *_mixture(self.take))
+        self.note(files, state=TakeState.COMPLETE, notes=notes, **changes)
         disown(self.folder)
 
     def leave(self) -> None:
         """Called when its making ends, however it does: what is not whole is left to whoever goes on with it."""
         if self.take.state is TakeState.PARTIAL:
             release(self.folder)
+
+
+def executions(take: Take) -> tuple[str, ...]:
+    """The ways by which segments of `take` were computed, each once."""
+    return tuple(dict.fromkeys(segment.execution for segment in take.segments if segment.execution))
+
+
+def _mixture(take: Take) -> tuple[str, ...]:
+    """Says it when the take was not computed in one way: it differs by rounding from one that was."""
+    ways = executions(take)
+    return (f"mixed: its segments were computed by {'; by '.join(ways)}",) if len(ways) > 1 else ()
 
 
 def read_take(folder: Path) -> Take | None:

@@ -38,6 +38,8 @@ class SegmentRecord(Message):
     seed: int
     key: str
     """SHA-256 of everything it depends on; also the name of its folder in the segment store."""
+    execution: str = ""
+    """What computed it: number type, device and threads, on which rounding depends."""
     rendered: tuple[int, ...] = ()
     """Shot numbers of all frames that it was rendered with, in order; past the shot's end they run back and forth."""
     round: int = 0
@@ -105,8 +107,10 @@ class Take(Message):
 
     @property
     def recipe(self) -> str:
-        """SHA-256 of what makes the same pictures again: settings, export and models."""
+        """SHA-256 of what makes the same pictures again: settings, export, models and what was taken anew."""
         said = {"settings": self.settings.to_json(), "export": self.export, "models": self.models}
+        if self.retake:
+            said["retake"] = self.retake.to_json()
         return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def sequence(self, layer: str) -> list[str]:
