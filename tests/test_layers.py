@@ -125,6 +125,9 @@ def test_the_model_imports_only_torch_and_its_own_siblings(path: Path) -> None:
 @pytest.mark.parametrize(("file", "forbidden"), [
     ("sampling.py", {"model", "pipeline", "weights", "jobs", "worker", *DOORS}),
     ("segments.py", {"model", "pipeline", "weights", "jobs", "worker", *DOORS}),
+    ("retake.py", {"model", "pipeline", "weights", "jobs", "worker", "take", "shot", *DOORS}),
+    ("basis.py", {"model", "pipeline", "weights", "jobs", "worker", "signals", *DOORS}),
+    ("assembly.py", {*DOORS, "jobs", "worker", "cli", "render", "take", "shot"}),
     ("pipeline.py", {*DOORS, "jobs", "worker", "cli", "render", "take", "shot"}),
     ("weights.py", {*DOORS, "jobs", "worker", "cli", "render", "take", "shot", "signals"}),
     ("keyring.py", {*DOORS, "jobs", "serve", "cli"}),

@@ -17,7 +17,7 @@ from wan_animate_blender.wire import ExitCode
 from wan_animate_server.keyring import Keyring, NamedTokens
 
 from .conftest import Make, command
-from .serving import PATIENCE, Running, serving
+from .serving import LONG, PATIENCE, Running, serving
 from .test_server import refusal
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
@@ -60,6 +60,20 @@ def test_a_token_that_is_added_is_known_at_once_and_one_that_is_revoked_no_more(
     assert tokens(server, "revoke", "anna").returncode == ExitCode.DONE
     until_out(server, anna)
     assert [status(server, secret) for secret in (bert, server.token)] == [200] * 2
+
+
+def test_what_a_revoked_token_watches_ends(server: Running, make_shot: Make) -> None:
+    secret = added(server, "mona")
+    job = server.submit(make_shot(settings=LONG))
+    with server.call("GET", f"/v1/jobs/{job.id}/events", token=secret, stream=True) as events:
+        lines = events.iter_lines()
+        assert next(lines).startswith(b"data: ")
+        tokens(server, "revoke", "mona")
+        started = time.monotonic()
+        assert not [line for line in lines if b'"done"' in line]
+        assert time.monotonic() - started < PATIENCE
+    assert not server.job(job.id).state.is_final, "it was not the job that ended"
+    server.call("DELETE", f"/v1/jobs/{job.id}")
 
 
 def test_a_revoked_name_can_be_given_again_with_another_secret(server: Running) -> None:
@@ -134,6 +148,19 @@ def test_a_token_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -
     file.chmod(0o644)
     assert Keyring(file).holder("a-secret-that-somebody-wrote-by-hand") is not None
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_who_is_kept_out_is_logged_now_and_then(server: Running) -> None:
+    for _ in range(50):
+        assert status(server, "wrong") == 401
+    lines = [line for line in server.log.read_text().splitlines() if "kept out" in line]
+    assert 1 <= len(lines) < 20
+    assert "127.0.0.1" in lines[0]
+
+
+def test_what_the_server_can_be_asked_is_for_those_with_a_token(server: Running) -> None:
+    assert "/v1/jobs" in server.call("GET", "/v1/openapi.json").json()["paths"]
+    refusal(server.call("GET", "/v1/openapi.json", token="wrong"), 401, "unauthorised")
 
 
 def test_the_empty_secret_is_nobodys(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from wan_animate_blender.wire import WIRE_VERSION, Handed, Priority, Retake, Shot, Turn
@@ -36,7 +36,7 @@ def create_app(
 
     `handover` says which folders of this machine may be read in place.
     """
-    app = FastAPI(title="Wan Animate", version=version(), openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Wan Animate", version=version(), openapi_url=None, docs_url=None, redoc_url=None)
     app.state.desk = Desk(data, jobs, Blobs(data.blobs, Capacity(data.root, store_limit)), keys, handover)
     for room in (uploads, orders, turns, machine, results, entry, page):
         app.include_router(room.routes)
@@ -45,6 +45,12 @@ def create_app(
     refusals.answer_all(app)
     describe(app, Shot, Handed, Retake, Priority, Turn)
     return app
+
+
+@_open.get("/openapi.json", include_in_schema=False, dependencies=[Depends(authorised)])
+def show_description(request: Request) -> JSONResponse:
+    """What this server can be asked, as OpenAPI, made from the code."""
+    return JSONResponse(request.app.openapi())
 
 
 @_open.get("/health")

@@ -54,9 +54,10 @@ AtDesk = Annotated[Desk, Depends(_desk)]
 
 
 def authorised(request: Request, desk: AtDesk) -> None:
-    """Lets in whoever has a token; from then on `request.state.name` says who that is."""
+    """Lets in whoever has a token; from then on `request.state` has it, and as `name` whose it is."""
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    request.state.name = holder(secret if scheme.lower() == "bearer" else "", desk.keys).name
+    token = holder(secret if scheme.lower() == "bearer" else "", desk.keys)
+    request.state.token, request.state.name = token, token.name
 
 
 def holder(secret: str, keys: Keyring) -> Token:
@@ -107,7 +108,9 @@ async def body_of(request: Request, limit: int) -> bytes:
     """The body. Raises `Refusal` (413) as soon as it has more than `limit` bytes."""
     length = request.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > limit:
-        raise Refusal(413, "too-large", f"the message has {length} bytes, at most {limit} are taken; no message has more")
+        raise Refusal(
+            413, "too-large", f"the message has {length} bytes, at most {limit} are taken; no message has more"
+        )
     body = bytearray()
     async for data in request.stream():
         body += data

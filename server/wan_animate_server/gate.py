@@ -8,11 +8,13 @@ may (`OPTIONS`: there is no CORS).
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,6 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .keyring import Keyring
 from .refusals import Refusal, answer
+
+log = logging.getLogger(__name__)
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -32,6 +36,9 @@ _RANGE = re.compile(rb"bytes=(\d{1,15}-\d{0,15}|-\d{1,15})")
 
 HEAD_BYTES = 16 << 10
 """Of all headers of a request."""
+
+_KEPT_OUT = (401, 403, 421)
+_TELL_SECONDS = 10.0
 
 _LONGEST = 2048
 """Bytes of an address; the longest is that of a frame, some 200."""
@@ -69,6 +76,21 @@ class Names:
         return _is_address(host) or host in (socket.gethostname().lower(), socket.getfqdn().lower())
 
 
+@dataclass
+class Tally:
+    """Who was kept out, in a line now and then: nobody fills a disk by knocking."""
+
+    _count: int = 0
+    _told: float = float("-inf")
+
+    def note(self, client: tuple[str, int] | None, status: int) -> None:
+        self._count += 1
+        if time.monotonic() - self._told >= _TELL_SECONDS:
+            peer = client[0] if client else "somebody"
+            log.warning("kept out %d requests since last told, the last from %s (%d)", self._count, peer, status)
+            self._count, self._told = 0, time.monotonic()
+
+
 @dataclass(frozen=True)
 class Gate:
     """An ASGI application before another one."""
@@ -78,6 +100,7 @@ class Gate:
     keys: Keyring
     proxies: frozenset[str] = frozenset()
     """Addresses that alone may ask, because they speak TLS for this server. Empty: everybody may."""
+    turned_away: Tally = field(default_factory=Tally)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -86,6 +109,8 @@ class Gate:
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if message["status"] in _KEPT_OUT:
+                    self.turned_away.note(scope["client"], message["status"])
                 headers = MutableHeaders(scope=message)
                 for name, value in _SAID.items():
                     headers.setdefault(name, value)

@@ -172,8 +172,7 @@ class Keyring:
 
     def accepts(self, token: Token) -> bool:
         """Whether a token that was found before is still good."""
-        if time.monotonic() - self._looked > _LOOK_SECONDS:
-            self._look()
+        self._look_again()
         return token in self._tokens and not token.is_expired
 
     def _compared(self, secret: str) -> Token | None:

@@ -113,9 +113,10 @@ def remove_job(job: KnownJob, desk: AtDesk) -> Response:
 
 @routes.get("/jobs/{job}/events", response_class=Response,
             responses=refusals(404) | bytes_of("text/event-stream", "the job, as `data:` lines"))  # fmt: skip
-def watch_job(job: KnownJob, desk: AtDesk) -> StreamingResponse:
-    """Server-sent events: the job at every change, until it is final."""
-    return StreamingResponse(_changes(job.id, desk.jobs), media_type="text/event-stream", headers=NEVER_STORED)
+def watch_job(job: KnownJob, desk: AtDesk, request: Request) -> StreamingResponse:
+    """Server-sent events: the job at every change, until it is final or the token of who watches is good no more."""
+    changes = _changes(job.id, desk.jobs, lambda: desk.keys.accepts(request.state.token))
+    return StreamingResponse(changes, media_type="text/event-stream", headers=NEVER_STORED)
 
 
 def _handed(sent: bytes) -> Handed | None:
@@ -186,9 +187,9 @@ def _made(make: Callable[[], None]) -> None:
         raise Refusal(507, "no-room", f"the server cannot keep the shot ({error.strerror}); make room there") from error
 
 
-async def _changes(job: str, jobs: Jobs) -> AsyncIterator[str]:
+async def _changes(job: str, jobs: Jobs, may_watch: Callable[[], bool]) -> AsyncIterator[str]:
     last, silent = None, 0.0
-    while True:
+    while may_watch():
         now = await run_sync(jobs.get, job)
         if now is None:
             return
