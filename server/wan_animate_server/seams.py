@@ -24,8 +24,8 @@ GAINS, OFFSETS = (0.8, 1.25), (-0.1, 0.1)
 """All that a correction may do: two thirds of a stop (1.25 of display-encoded sRGB is 1.25^2.2 = 1.6 of light) and a
 tenth of the range. Drift is a few hundredths a join; what asks for more is another picture, not another colour."""
 
-FEWEST = 16
-"""Cells that must be compared before anything is believed."""
+FEWEST, MOST = 16, 20_000
+"""Cells that must be compared before anything is believed, and that are compared at most: more tell nothing new."""
 
 STEP = 1 / 255
 """What a display shows as one step: motion below it is not seen."""
@@ -63,10 +63,11 @@ def fit(seen: Floats, wanted: Floats, when: Doubles, *, blame: float) -> Doubles
     show, such as something that moved between two renderings, has no say.
     """
     x, y = (np.clip(part.astype(np.float64), 0, 1) for part in (seen, wanted))
-    telling = _telling(x, y)
-    if telling.sum() < FEWEST:
+    telling = np.flatnonzero(_telling(x, y))
+    if len(telling) < FEWEST:
         return None
-    x, y, t = x[telling], y[telling], when[telling]
+    chosen = telling[np.linspace(0, len(telling) - 1, min(len(telling), MOST)).astype(int)]
+    x, y, t = x[chosen], y[chosen], when[chosen]
     found = NEUTRAL.copy()
     found[:, 1] += np.median(y - x, 0)
     for _ in range(_ROUNDS):
@@ -86,8 +87,10 @@ def weakened(correction: Doubles, strength: float) -> Doubles:
 
 def corrected(picture: NDArray[np.floating[Any]], gains_offsets: Doubles) -> Floats:
     """Colours [..., 3] after gains and offsets [2, 3], 0..1."""
-    gains, offsets = gains_offsets.astype(np.float32)
-    return np.asarray(np.clip(picture.astype(np.float32) * gains + offsets, 0, 1))
+    gains, offsets = gains_offsets
+    colours = np.array(picture, np.float32).reshape(1, -1, 3)
+    cv2.transform(colours, np.column_stack((np.diag(gains), offsets)).astype(np.float32), dst=colours)
+    return np.asarray(np.clip(colours, 0, 1, out=colours).reshape(picture.shape))
 
 
 def difference(one: Floats, other: Floats) -> float:
