@@ -67,7 +67,9 @@ def comp(plate: Picture, character: Picture) -> Picture:
     """
     most, top = (int(np.iinfo(picture.dtype).max) for picture in (plate, character))
     finer, shown = max(most, top), character[..., 3] > 0
-    below, above = (picture[shown].astype(np.uint32 if top == 255 else np.uint64) for picture in (plate, character))
+    wide = np.uint32 if top == 255 else np.uint64
+    below: npt.NDArray[Any] = plate[shown].astype(wide)
+    above: npt.NDArray[Any] = character[shown].astype(wide)
     alpha = above[:, 3:]
     mixed = below * ((top - alpha) * (finer // most)) + above[:, :3] * (alpha * (finer // top))
     unit = top * finer // most

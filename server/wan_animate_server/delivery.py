@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from wan_animate_blender.wire import SeamRecord, SegmentRecord
+from wan_animate_blender.wire import SeamRecord, SegmentRecord, Take
 
 from .basis import Basis
 from .colour import Clipped
@@ -21,10 +22,22 @@ from .signals import ShotSignals
 from .take import TakeFolder
 from .video import Preview
 
+_MEMORY = 1_200_000_000
+"""Bytes that pictures being put together may take, so that a 4K shot stays below 2 GB on a machine of many processors
+(tests/benchmarks/compositing.py)."""
+
+_PIXEL = 64
+"""Bytes of one pixel of the plate while it is put together, measured; light needs the most."""
+
 Check = Callable[[], None]
 
 _COPIED = 16
 """Frames that are copied at a time."""
+
+
+def _writers(take: Take) -> int:
+    """How many frames are put together at once: no more than there are processors, and than memory is for."""
+    return min(os.cpu_count() or 1, max(_MEMORY // (_PIXEL * take.width * take.height), 1))
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,8 @@ class _Run:
     """Frames on their way into the take."""
 
     numbers: Sequence[int]
-    frames: list[Future[Written]]
+    frames: deque[Future[Written]]
+    """Those that the preview does not have yet: each holds a picture in memory."""
     record: SegmentRecord | None = None
     """None of frames that are copied."""
     seam: SeamRecord | None = None
@@ -65,7 +79,7 @@ class Delivery:
         Frames that nobody delivers are copied from `basis`. `check` stops the waiting for files by raising.
         """
         # Blocks end in the opposite order: the pool first, for the movie's last frames come from it.
-        with Preview(movie, take.take.fps) as preview, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with Preview(movie, take.take.fps) as preview, ThreadPoolExecutor(_writers(take.take)) as pool:
             delivery = cls(signals, take, preview, pool, check, basis)
             try:
                 yield delivery
@@ -79,7 +93,7 @@ class Delivery:
         numbers = self._shot.shot.numbers
         while self._basis and self.frames < until:
             few = range(self.frames, min(self.frames + _COPIED, until))
-            copies = [self._pool.submit(self._layering.copy, i, self._basis) for i in few]
+            copies = deque(self._pool.submit(self._layering.copy, i, self._basis) for i in few)
             self._run = _Run(numbers[few.start : few.stop], copies)
             self.finish()
 
@@ -88,7 +102,7 @@ class Delivery:
         self.keep(made.first)
         numbers = self._shot.shot.numbers[made.first : made.first + len(made.frames)]
         anchored = self._guard.anchor(made)
-        frames = [self._pool.submit(self._write, made, anchored, place) for place in range(len(made.frames))]
+        frames = deque(self._pool.submit(self._write, made, anchored, place) for place in range(len(made.frames)))
         self._run = _Run(numbers, frames, self._record(made, anchored), anchored.seam)
 
     def _record(self, made: Decoded, anchored: Anchored) -> SegmentRecord:
@@ -100,8 +114,10 @@ class Delivery:
         return self._layering.write(i, anchored.deliver(i, made.frames[place]), made.part.seed)
 
     def settle(self) -> None:
-        """List the frames in writing when all of them are there. Does not wait; raises what the writing raised."""
-        if self._run and all(frame.done() for frame in self._run.frames):
+        """Show the frames that are there, and list them when all are. Does not wait; raises what the writing raised."""
+        while self._run and self._run.frames and self._run.frames[0].done():
+            self._show(self._run.frames.popleft())
+        if self._run and not self._run.frames:
             self.finish()
 
     def finish(self) -> None:
@@ -109,17 +125,21 @@ class Delivery:
         if self._run is None:
             return
         run, self._run = self._run, None
-        for frame in run.frames:
-            self._check()
-            written = frame.result()
-            self._movie.add(written.shown)
-            self._clipped += written.clipped
+        while run.frames:
+            self._show(run.frames.popleft())
         take = self._take.take
         files = [self._layering.path(layer, number) for layer in take.layers for number in run.numbers]
         notes = (*self._notes, *self._clipped.notes())
         segments = (*take.segments, run.record) if run.record else take.segments
         self._take.note(files, segments=segments, seams=self._seams(run), notes=notes)
-        self.frames += len(run.frames)
+        self.frames += len(run.numbers)
+
+    def _show(self, frame: Future[Written]) -> None:
+        """Wait for a frame, and append it to the preview."""
+        self._check()
+        written = frame.result()
+        self._movie.add(written.shown)
+        self._clipped += written.clipped
 
     def _seams(self, run: _Run) -> tuple[SeamRecord, ...]:
         """The joins that the take knows: among frames that are new, those that were judged anew."""

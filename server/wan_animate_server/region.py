@@ -74,7 +74,7 @@ class Fit:
         whole = np.asarray(frame, np.float32)
         if self.block != BLOCK:
             size = self.width * self.block // BLOCK, self.height * self.block // BLOCK
-            whole = cv2.resize(whole, size, interpolation=cv2.INTER_CUBIC)
+            whole = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_CUBIC), np.float32)
             np.clip(whole, 0, 1, out=whole)
         return np.ascontiguousarray(whole[: self.plate_height, : self.plate_width])
 

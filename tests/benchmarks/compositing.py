@@ -50,6 +50,7 @@ from wan_animate_server import shot as shots
 from wan_animate_server.delivery import Delivery
 from wan_animate_server.layering import Layering
 from wan_animate_server.pipeline import Decoded
+from wan_animate_server.segments import Part
 from wan_animate_server.signals import ShotSignals
 from wan_animate_server.take import TakeFolder
 from wan_animate_server.video import write_picture
@@ -224,14 +225,17 @@ def memory(frames: int = 500, width: int = 3840, height: int = 2160) -> None:
         frame, movie = made(on.signals), on.take.folder / "preview.mp4"
         log.info("before: %s", held())
         with Delivery.into(on.take, movie, on.signals, lambda: None) as delivery:
-            for index, first in enumerate(range(0, frames, SEGMENT - 5)):
-                count = min(SEGMENT - 5, frames - first)
-                made_up = np.repeat(frame[None], count, 0)
-                started = time.perf_counter()
-                delivery.start(Decoded(index, -(-frames // (SEGMENT - 5)), first, made_up, 1, "0" * 64, False))
-                del made_up
-                log.info("segment %d after %.0f s: %s", index, time.perf_counter() - started, held())
+            for index, first in enumerate(range(0, frames, SEGMENT)):
+                delivery.start(segment(frame, index, range(first, min(first + SEGMENT, frames)), frames))
+                log.info("segment %d begun, %d frames listed: %s", index, delivery.frames, held())
         log.info("after: %s", held())
+
+
+def segment(frame: np.ndarray, index: int, keep: range, frames: int) -> Decoded:
+    """A segment's frames, all of them the same picture, each with memory of its own."""
+    part = Part(index, tuple(keep), keep, seed=index)
+    made_up, head = np.repeat(frame[None], len(keep), 0), np.zeros((0, *frame.shape), np.float16)
+    return Decoded(index, -(-frames // SEGMENT), part, keep.start, made_up, head, reused=False)
 
 
 def held() -> str:

@@ -34,6 +34,7 @@ from .job import WIRE_HEADER, ErrorReply, Handed, Job, JobState, Priority, Turn
 from .lens import COEFFICIENTS, Lens, LensKind, MapUse
 from .machine import Device, KnownModel, Queue
 from .messages import WIRE_VERSION, Message, plain, shown
+from .naming import Convention, Naming
 from .retake import Blend, Retake
 from .roi import Roi
 from .seam import Grade, SeamRecord
@@ -76,6 +77,7 @@ __all__ = [
     "Blend",
     "Box",
     "Colour",
+    "Convention",
     "Device",
     "Encoding",
     "ErrorReply",
@@ -99,6 +101,7 @@ __all__ = [
     "MapUse",
     "Message",
     "Mode",
+    "Naming",
     "Plan",
     "Precision",
     "Priority",

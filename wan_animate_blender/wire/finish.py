@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .messages import Message, expect
+from .naming import Naming
 
 
 class Format(enum.StrEnum):
@@ -46,6 +47,8 @@ class Finish(Message):
     format: Format = Format.PLATE
     layers: tuple[Extra, ...] = ()
     """Beside character, matte and comp."""
+    naming: Naming = field(default_factory=Naming)
+    """What files are called where `wan-animate deliver` puts them; here so that it is checked before rendering."""
     # 1, though the released code has nothing like it: colours that drift from segment to segment are what users of
     # this model complain about first.
     seams: float = 1.0

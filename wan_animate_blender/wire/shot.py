@@ -167,6 +167,7 @@ class Shot(Message):
         expect(SHOT_FILE not in self.files, "files", SHOT_FILE, "all files but the one that lists them")
         if self.timecode:
             Timecode.read(self.timecode, self.fps)
+        self.settings.finish.naming.check(self.name, self.numbers)
         check_format(self.settings.finish.format, self.mode, self.colour.encoding)
         if self.lens and self.lens.file:
             expect(self.lens.file in self.files, "ST-map of the lens", repr(self.lens.file), "one of the shot's files")
