@@ -12,7 +12,18 @@ import OpenImageIO
 import pytest
 from PIL import Image
 
-from wan_animate_blender.wire import SHOT_FILE, BadInput, Extra, Finish, Format, Mode, Shot, WireError, list_files
+from wan_animate_blender.wire import (
+    SHOT_FILE,
+    BadInput,
+    Extra,
+    Finish,
+    Format,
+    Mode,
+    Retake,
+    Shot,
+    WireError,
+    list_files,
+)
 from wan_animate_server import shot as shots
 from wan_animate_server.layering import Layering
 from wan_animate_server.signals import ShotSignals
@@ -150,13 +161,14 @@ def test_the_timecode_follows_the_footage_and_not_the_edit(shot: Shot) -> None:
     assert shot.timecode_of(3) is None
 
 
-def test_the_recipe_is_settings_export_and_models_and_nothing_else(make_shot: Make) -> None:
+def test_the_recipe_is_settings_export_models_and_what_is_taken_again_and_nothing_else(make_shot: Make) -> None:
     take = written(make_shot()).take
     assert replace(take, version=7, device="other", seconds={"denoising": 1.0}).recipe == take.recipe
     others = [
-        replace(take, export="0" * 64), replace(take, models={}), replace(take, settings=replace(QUICK, seed=8))
+        replace(take, export="0" * 64), replace(take, models={}), replace(take, settings=replace(QUICK, seed=8)),
+        replace(take, retake=Retake(first=1002, last=1003)), replace(take, retake=Retake(first=1002, last=1004)),
     ]  # fmt: skip
-    assert len({take.recipe, *(other.recipe for other in others)}) == 4
+    assert len({take.recipe, *(other.recipe for other in others)}) == 6
 
 
 # --- extra layers ---------------------------------------------------------------------------------

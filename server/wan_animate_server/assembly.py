@@ -35,10 +35,9 @@ def generate(
 
     The frames of all `Decoded` events together are those that were asked for, in order. Segments that `store` has are
     not computed again, also those that an attempt before made by the `earlier` ways of execution; those of `base` that
-    are needed and that it has lost are. `check` is called between transformer
-    blocks and between autoencoder chunks, and stops the render by raising. Raises `BadInput` for a size that the model
-    cannot make and where a part of `base` would not become what it was, `OutOfMemory` when the device's memory is
-    exhausted.
+    are needed and that it has lost are. `check` is called between transformer blocks and between autoencoder chunks,
+    and stops the render by raising. Raises `BadInput` for a size that the model cannot make and where a part of `base`
+    would not become what it was, `OutOfMemory` when the device's memory is exhausted.
     """
     if signals.width % 16 or signals.height % 16:
         raise BadInput(f"the size {signals.width}×{signals.height} cannot be generated; give multiples of 16")

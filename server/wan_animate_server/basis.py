@@ -23,7 +23,7 @@ from wan_animate_blender.wire import (
     write_atomically,
 )
 
-from .take import read_take
+from .take import layers_of, read_take
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +98,7 @@ def check_retake(basis: Basis, shot: Shot, retake: Retake, origins: tuple[str, .
             f"this version would show the model other pictures of {shot.name} than that which made {basis.folder}; "
             "render the shot anew"
         )
+    _check_layers(basis, shot)
     first, last = shot.numbers[0], shot.numbers[-1]
     if retake.first < first or retake.last > last:
         raise BadInput(
@@ -110,12 +111,21 @@ def extension(basis: Basis, shot: Shot, origins: Sequence[str]) -> Basis:
     take, old = basis.take, basis.take.origins
     if different := _different(take.settings, shot.settings):
         raise BadInput(f"the settings of {basis.folder} and of this export differ in {different}; give both the same")
+    _check_layers(basis, shot)
     places = (i for i in range(len(origins) - len(old) + 1) if tuple(origins[i : i + len(old)]) == old)
     if (place := next(places, None)) is None:
         raise BadInput(_unlike(basis, set(origins)))
     if len(origins) == len(old):
         raise BadInput(f"this export of {shot.name} has no frame that {basis.folder} lacks; trim the strip longer")
     return replace(basis, moved=shot.numbers[place] - take.first)
+
+
+def _check_layers(basis: Basis, shot: Shot) -> None:
+    if basis.take.layers != layers_of(shot):
+        raise BadInput(
+            f"the take {basis.folder} has the layers {', '.join(basis.take.layers)}, this version makes "
+            f"{', '.join(layers_of(shot))} of {shot.name}; render the shot anew"
+        )
 
 
 def newest_complete(takes: Path) -> Path:
