@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool3d, interpolate, max_pool2d
 
 from .. import conditions, world
+from ..region import HALO
 
 CELL = 8
 """Pixels of a side of a latent cell."""
@@ -105,9 +106,9 @@ def known_video(target: Tensor, plate: Tensor, made: Tensor, early: Tensor, repl
 
 
 def model_mask(region: Tensor) -> Tensor:
-    """uint8 [B, T, H, W] → float, 1 = make: whole cells and one more around, as `region.model_mask`."""
+    """uint8 [B, T, H, W] → float, 1 = make: whole cells and some more around, as `region.model_mask`."""
     cells = max_pool2d((region > 0).float(), CELL)
-    grown = max_pool2d(cells, 3, stride=1, padding=1)
+    grown = max_pool2d(cells, 2 * HALO + 1, stride=1, padding=HALO)
     return grown.repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)
 
 
