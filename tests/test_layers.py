@@ -26,7 +26,7 @@ OUTSIDE_BLENDER = ("run.py", "blender.py", "children.py", "extension.py", "board
 DOORS = ("app", "gate", "patience", "door", "uploads", "orders", "results")
 """The rooms of the server that know HTTP."""
 
-PAGE = ("entry", "routes", "deeds", "sessions", "reel", "pictures", "words")
+PAGE = ("entry", "routes", "deeds", "sessions", "look", "reel", "pictures", "words")
 """Those of the page; only the first two know HTTP, only the pictures know pixels."""
 
 RUNS_INSIDE_BLENDER = {p for p in (SERVER / "demo").rglob("*.py") if p.name not in OUTSIDE_BLENDER}

@@ -41,7 +41,7 @@ def create_app(
     for room in (uploads, orders, turns, machine, results, entry, page):
         app.include_router(room.routes)
     app.include_router(_open)
-    entry.set_up(app)
+    entry.set_up(app, jobs)
     refusals.answer_all(app)
     describe(app, Shot, Handed, Retake, Priority, Turn)
     return app

@@ -14,9 +14,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..door import AtDesk, body_of, holder
+from ..jobs import Jobs
 from ..refusals import Refusal
+from ..roster import Roster
 from ..version import version
 from . import words
+from .look import Look
 from .sessions import Session, Sessions, Tries
 
 GUARDS = {
@@ -51,6 +54,7 @@ class Page:
     """What the page's routes work with, beside the desk."""
 
     templates: Environment
+    look: Look
     sessions: Sessions = field(default_factory=Sessions)
     tries: Tries = field(default_factory=Tries)
 
@@ -62,8 +66,8 @@ class Page:
         return self.templates.get_template(name).render(shown)
 
 
-def set_up(app: FastAPI) -> None:
-    """Let `app` have the page's sessions and templates."""
+def set_up(app: FastAPI, jobs: Jobs) -> None:
+    """Let `app` have the page's sessions and templates, and a look at `jobs`."""
     templates = Environment(
         loader=PackageLoader("wan_animate_server.page"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -72,7 +76,7 @@ def set_up(app: FastAPI) -> None:
         {way.__name__: way for way in (words.standing, words.work, words.left, words.moment, words.memory)}
     )
     templates.globals["version"] = version()
-    app.state.page = Page(templates)
+    app.state.page = Page(templates, Look(jobs, Roster(jobs.database)))
 
 
 def _page(request: Request) -> Page:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +19,7 @@ from fastapi.responses import (
     StreamingResponse,
 )
 
-from wan_animate_blender.wire import BadInput, Job, JobState
+from wan_animate_blender.wire import BadInput, Job
 
 from .. import joblog, results
 from ..door import AtDesk, Desk, KnownJob
@@ -28,16 +27,13 @@ from ..handover import stays
 from ..refusals import Refusal
 from .deeds import DEEDS, Order
 from .entry import GUARDS, PRIVATE, Known, OwnForm, Page, ThePage, Visitor, as_sentence, known, visitor
+from .look import SECONDS, Seen
 from .pictures import small
 from .reel import PLATE, Reel, wind
 from .sessions import Session
 
-_SHOWN = 200
-"""Most jobs on the page, the newest ones."""
-
-_LOOK_SECONDS = 0.5
 _ALIVE_SECONDS = 15.0
-"""Time between two looks at the queue for somebody who has the page open, and between two signs of life to him."""
+"""Time between two signs of life to somebody who watches."""
 
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 """For pictures whose address is the SHA-256 of what they show."""
@@ -83,7 +79,7 @@ def show_static(name: str) -> FileResponse:
 @_inside.get("/events")
 def watch(request: Request, desk: AtDesk, page: ThePage, session: Known, job: str = "") -> StreamingResponse:
     """Server-sent events: the rows of the queue that changed, and the job that is open."""
-    changes = _changes(desk, page, session, lambda: visitor(request, page, desk) is not None, job)
+    changes = _changes(page, session, lambda: visitor(request, page, desk) is not None, job)
     return StreamingResponse(changes, media_type="text/event-stream", headers=PRIVATE)
 
 
@@ -159,10 +155,10 @@ def _whole(
     desk: Desk, page: Page, session: Session, job: Job | None, status: int = 200, sentence: str = ""
 ) -> Response:
     """The whole page, with what is known of `job` beside the queue and a `sentence` above both."""
-    said = joblog.tail(desk.data.log(job.id)) if job else ""
+    said, seen = joblog.tail(desk.data.log(job.id)) if job else "", page.look.fresh()
     return page.html(
-        "page.html", status, jobs=_jobs(desk), job=job, opened=job.id if job else "", reel=_shown(desk, job), log=said,
-        session=session, sentence=sentence, devices=desk.roster.devices(), queue=desk.jobs.queue(),
+        "page.html", status, jobs=seen.jobs, job=job, opened=job.id if job else "", reel=_shown(desk, job), log=said,
+        session=session, sentence=sentence, devices=seen.devices, queue=seen.queue,
     )  # fmt: skip
 
 
@@ -177,49 +173,33 @@ def _shown(desk: Desk, job: Job | None) -> Reel | None:
         return None
 
 
-def _jobs(desk: Desk) -> list[Job]:
-    """What is rendered, what waits in its order, and what has ended, the newest first."""
-    jobs = desk.jobs.all(_SHOWN)
-    ended = [job for job in reversed(jobs) if job.state.is_final]
-    return sorted((job for job in jobs if not job.state.is_final), key=_turn) + ended
-
-
-def _turn(job: Job) -> tuple[bool, int]:
-    """By which jobs that have not ended are sorted: those that wait last, and those put aside behind them."""
-    return job.state in (JobState.QUEUED, JobState.PAUSED), job.place or sys.maxsize
-
-
-def _machine(desk: Desk, page: Page, session: Session, opened: str) -> str:
-    """What there is to render with, and whether anything is begun."""
-    devices = desk.roster.devices()
-    return page.part("machine.html", devices=devices, queue=desk.jobs.queue(), session=session, opened=opened)
-
-
-async def _changes(
-    desk: Desk, page: Page, session: Session, alive: Callable[[], bool], opened: str
-) -> AsyncIterator[str]:
+async def _changes(page: Page, session: Session, alive: Callable[[], bool], opened: str) -> AsyncIterator[str]:
     """What changed since the last look, as pieces of the page; ends with the session."""
     yield "retry: 1000\n\n"
-    before: tuple[list[Job], str] = [], ""
-    silent = _ALIVE_SECONDS
+    before: dict[str, Any] = {}
+    known: dict[str, Job] = {}
+    silent = 0.0
     while await run_sync(alive):
-        now = await run_sync(lambda: (_jobs(desk), _machine(desk, page, session, opened)))
-        if now != before:
-            changed = [job for job in now[0] if job not in before[0]]
-            before, silent = now, 0.0
-            yield f"data: {json.dumps(_pieces(page, session, now, changed, opened))}\n\n"
-        await anyio.sleep(_LOOK_SECONDS)
-        silent += _LOOK_SECONDS
+        seen = await run_sync(page.look.recent)
+        changed = [job for job in seen.jobs if known.get(job.id) != job]
+        frame = {"order": [job.id for job in seen.jobs], "machine": _machine(page, session, seen, opened)}
+        if changed or frame != before:
+            known, before, silent = {job.id: job for job in seen.jobs}, frame, 0.0
+            yield f"data: {json.dumps(frame | _pieces(page, session, changed, opened))}\n\n"
+        await anyio.sleep(SECONDS)
+        silent += SECONDS
         if silent >= _ALIVE_SECONDS:
             silent = 0.0
             yield ": alive\n\n"
 
 
-def _pieces(
-    page: Page, session: Session, now: tuple[list[Job], str], changed: list[Job], opened: str
-) -> dict[str, Any]:
-    """`order`: ids of all rows; `rows`: HTML of those that changed; `job`: of the open one, if it did; `machine`."""
-    jobs, machine = now
-    html = {job.id: page.part("row.html", job=job, opened=opened) for job in changed}
+def _machine(page: Page, session: Session, seen: Seen, opened: str) -> str:
+    """What there is to render with, and whether anything is begun."""
+    return page.part("machine.html", devices=seen.devices, queue=seen.queue, session=session, opened=opened)
+
+
+def _pieces(page: Page, session: Session, changed: list[Job], opened: str) -> dict[str, Any]:
+    """The HTML of the rows that changed, by job, and of the job that is open, if it did."""
+    rows = {job.id: page.part("row.html", job=job, opened=opened) for job in changed}
     standing = next((page.part("standing.html", job=job, session=session) for job in changed if job.id == opened), None)
-    return {"order": [job.id for job in jobs], "rows": html, "job": standing, "machine": machine}
+    return {"rows": rows, "job": standing}
