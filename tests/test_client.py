@@ -40,6 +40,7 @@ from wan_animate_blender.wire import (
     file_entry,
 )
 from wan_animate_server import app as app_module
+from wan_animate_server import door
 from wan_animate_server.datafolder import DataFolder
 from wan_animate_server.jobs import Jobs
 from wan_animate_server.keyring import Keyring
@@ -256,7 +257,8 @@ def test_the_token_is_in_no_message(url: str) -> None:
 def test_a_server_of_another_wire_version_is_said_to_be_so(
     url: str, export: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_module, "WIRE_VERSION", 2)
+    for room in (app_module, door):
+        monkeypatch.setattr(room, "WIRE_VERSION", 2)
     server = Server(url, TOKEN)
     with pytest.raises(Unavailable, match="speaks wire version 2, this add-on speaks 1; update the older"):
         server.health()

@@ -306,3 +306,33 @@ def test_a_face_that_is_not_in_the_frame_has_no_box(points: list[tuple[float, fl
 ])  # fmt: skip
 def test_every_problem_ends_with_its_exit_code(problem: type[wire.Problem], code: int) -> None:
     assert problem("why").exit_code == ExitCode(code) == code
+
+
+def told(**changes: Any) -> str:
+    row = {"shot": 1001, "timeline": 1.0, "source": 0.0, "rig": 1.0}
+    raster = {"kind": "source", "width": 8, "height": 8}
+    return json.dumps({
+        "name": "a", "mode": "animate", "frames": [row], "cut_in": 1001, "cut_out": 1001, "fps": "24/1",
+        "raster": raster, "files": {},
+    } | changes)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("[" * 100_000, "not valid JSON"), ("[" * 20 + "]" * 20, "more than 16 levels deep"),
+    (told(cut_in=2**63), "64 bits"), (told(cut_out=-(2**63)), "64 bits"),
+    (told(frames=[{"shot": 1001, "timeline": 10**400, "source": 0, "rig": 0}]), "finite"),
+    (told(strip="\ud800"), "whole characters"), (told(files={"\udfff": {"sha256": "0" * 64, "size": 1}}), "whole"),
+])  # fmt: skip
+def test_what_no_message_needs_is_refused(text: str, sentence: str) -> None:
+    with pytest.raises(WireError, match=sentence) as caught:
+        Shot.loads(text)
+    assert str(caught.value).encode(), "the sentence itself can be sent"
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("path", ["a\nb", "a\x7f", "x" * 256, "é" * 128, "y/" * 512 + "z", "shot.json", "pose.npz/x"])
+def test_a_file_that_cannot_lie_beside_the_others_is_refused(path: str) -> None:
+    entry = {"sha256": "0" * 64, "size": 1}
+    Shot.loads(told(files={"pose.npz": entry, "é" * 127: entry}))
+    with pytest.raises(WireError):
+        Shot.loads(told(files={"pose.npz": entry, path: entry}))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -60,7 +59,7 @@ class Names:
     """Under which names this server is asked."""
 
     given: frozenset[str]
-    """By its owner, in lower case."""
+    """By its owner and its machine, in lower case."""
     is_local: bool
     """Whether it listens on this machine only."""
 
@@ -69,11 +68,7 @@ class Names:
 
         Elsewhere than on loopback any address will do: only names lead where their owner likes.
         """
-        if host in LOOPBACK_NAMES or host in self.given:
-            return True
-        if self.is_local:
-            return False
-        return _is_address(host) or host in (socket.gethostname().lower(), socket.getfqdn().lower())
+        return host in LOOPBACK_NAMES or host in self.given or (not self.is_local and _is_address(host))
 
 
 @dataclass

@@ -59,8 +59,8 @@ class Place:
 
     @property
     def known_as(self) -> Names:
-        given = frozenset(name.lower() for name in (*self.names, *(() if self._is_wildcard else (self.host,))))
-        return Names(given, self.is_local)
+        own = () if self.is_local else (self.host, socket.gethostname(), socket.getfqdn())
+        return Names(frozenset(name.lower() for name in (*self.names, *own)), self.is_local)
 
     @property
     def proxies(self) -> frozenset[str]:
