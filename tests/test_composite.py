@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wan_animate_server.composite import character, comp, over, premultiplied
+from wan_animate_server.composite import character, comp, layers, over, premultiplied
 
 sides = st.integers(1, 40)
 depths = st.sampled_from([np.uint8, np.uint16])
@@ -138,3 +138,62 @@ def test_what_is_no_number_stays_so_at_a_soft_edge_and_goes_where_the_character_
     plate = np.array([np.nan, np.inf, -np.inf], kind).reshape(1, 1, 3).repeat(2, 1)
     result = over(plate, premultiplied(np.full((1, 2, 3), 0.5, np.float32), np.array([[soft, 255]], np.uint8)))
     np.testing.assert_array_equal(result[0], np.array([[np.nan, np.inf, -np.inf], [0.5, 0.5, 0.5]], kind))
+
+
+# --- whole frames, of any size and depth ------------------------------------------------------------
+
+KINDS = (np.uint8, np.uint16, np.float16, np.float32)
+sizes = st.one_of(st.integers(16, 96), st.sampled_from([127, 333, 1023, 2048, 4095, 4096]))
+
+
+def blob(width: int, height: int, x: float, y: float, radius: float, matte: str) -> np.ndarray:
+    """An alpha around a place that may lie between pixels or outside the frame: smaller than a pixel, hard or soft."""
+    if matte in ("nothing", "everything"):
+        return np.full((height, width), 255 if matte == "everything" else 0, np.uint8)
+    down, across = np.mgrid[:height, :width].astype(np.float32) + 0.5
+    far = np.hypot(across - x * width, down - y * height)
+    slope = 1.0 if matte == "hard" else max(radius / 2, 1.0)
+    return np.rint(np.clip((radius - far) / slope + 0.5, 0, 1) * 255).astype(np.uint8)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1), sizes, st.integers(16, 64), st.booleans(), st.sampled_from(KINDS),
+    st.sampled_from([np.uint8, np.uint16]), st.sampled_from(sorted(MATTES)),
+    st.floats(-0.1, 1.1), st.floats(-0.1, 1.1), st.floats(0.1, 30),
+)  # fmt: skip
+def test_in_any_size_and_depth_the_plate_is_untouched_where_the_character_is_not(
+    seed: int, long: int, short: int, tall: bool, kind: type, depth: type, matte: str, x: float, y: float, radius: float
+) -> None:
+    width, height = (short, long) if tall else (long, short)
+    numbers = np.random.default_rng(seed)
+    samples = numbers.bytes(height * width * 3 * np.dtype(kind).itemsize)
+    plate = np.frombuffer(samples, kind).reshape(height, width, 3)
+    made = numbers.random((height, width, 3)).astype(np.float32)
+    alpha = blob(width, height, x, y, radius, matte)
+    is_light = np.dtype(kind).kind == "f"
+    found = layers(plate.copy(), made, alpha, depth, (lambda shown: shown) if is_light else None)
+    assert {name: picture.dtype for name, picture in found.items()} == {
+        "character": np.float16 if is_light else depth, "matte": np.float16 if is_light else depth, "comp": kind
+    }  # fmt: skip
+    whole = np.uint8 if kind == np.uint8 else np.uint16 if kind != np.float32 else np.uint32
+    outside = alpha == 0
+    np.testing.assert_array_equal(found["comp"].view(whole)[outside], plate.view(whole)[outside])
+    assert not found["character"][outside].any()
+    top = 1.0 if is_light else float(np.iinfo(depth).max)
+    np.testing.assert_array_equal(found["matte"], (alpha / np.float32(255) * top).astype(found["matte"].dtype))
+    inside = alpha == 255
+    most = 1.0 if is_light else float(np.iinfo(kind).max)
+    error = np.abs(found["comp"][inside].astype(np.float64) / most - made[inside])
+    assert error.max(initial=0) <= (2.0**-11 if is_light else 0.51 / min(top, most) + 1e-6)
+
+
+@given(st.integers(0, 255), st.integers(0, 65535), st.integers(0, 65535), st.sampled_from([np.uint8, np.uint16]))
+def test_a_soft_edge_of_a_16_bit_character_is_the_nearest_sample_too(
+    alpha: int, colour: int, under: int, kind: type
+) -> None:
+    most = int(np.iinfo(kind).max)
+    plate = np.full((1, 1, 3), under % (most + 1), kind)
+    layer = np.array([[[colour, colour, colour, alpha * 257]]], np.uint16)
+    exact = Fraction(int(plate[0, 0, 0]) * (255 - alpha), 255) + Fraction(colour * alpha * most, 255 * 65535)
+    assert comp(plate, layer)[0, 0].tolist() == [round(exact)] * 3

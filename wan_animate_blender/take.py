@@ -14,7 +14,6 @@ from .wire import (
     SHOT_FILE,
     TAKE_FILE,
     BadInput,
-    Encoding,
     Mode,
     RasterKind,
     Shot,
@@ -235,15 +234,15 @@ def exported(folder: Path, take: Take) -> tuple[Path, Shot]:
     )
 
 
-def _is_light(shot: Shot, take: Take) -> bool:
-    """Whether the layers are scene-linear and premultiplied (EXR), as the plate was."""
-    return take.mode is Mode.REPLACE and shot.colour.encoding is Encoding.LINEAR
+def _is_light(take: Take, layer: str) -> bool:
+    """Whether a layer is scene-linear and premultiplied (EXR), as the plate was."""
+    return take.sequence(layer)[0].endswith(".exr")
 
 
 def _expect_space(shot: Shot, take: Take) -> None:
     """Raise `BadInput` when this Blender has no name for the colour space of the layers."""
     known = bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"].enum_items
-    if _is_light(shot, take) and shot.colour.working_space not in known:
+    if _is_light(take, LAYER[take.mode]) and shot.colour.working_space not in known:
         raise BadInput(
             f"{title(take)} is in the colour space {shot.colour.working_space!r}, which this Blender's colour "
             "configuration does not have; start Blender with the one that it was exported with"
@@ -302,7 +301,7 @@ def _dress(scene: bpy.types.Scene, strip: timeline.Strip, new: timeline.Strip, s
     new.select = False
     new.color_tag = COLOUR_TAG
     new.blend_type, new.alpha_mode = "ALPHA_OVER", "STRAIGHT"
-    if _is_light(shot, take):
+    if _is_light(take, new.wan_animate.layer):
         new.alpha_mode, new.colorspace_settings.name = "PREMUL", shot.colour.working_space
     if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
         new.directory = bpy.path.relpath(new.directory)
