@@ -51,6 +51,7 @@ MIGRATIONS = (_FIRST, _SECOND)
 
 _BUSY_SECONDS = 30.0
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+_HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _AGAIN_SECONDS = 1.0
 """Time between two tries to write what must be written to a full disk."""
 
@@ -58,7 +59,7 @@ T = TypeVar("T")
 
 
 class NoRoom(Unavailable):
-    """The disk takes nothing at the moment; what the file says is as it was."""
+    """The file takes nothing at the moment: its disk is full, or a process hangs that holds it. It is as it was."""
 
 
 class Database:
@@ -73,6 +74,10 @@ class Database:
                 connection.execute("PRAGMA journal_mode = WAL")
             with self.writing() as connection:
                 _migrate(connection, path)
+            # Never used, but it keeps the file open: whoever closes it last copies the log back under a lock that keeps
+            # all others out, every time, and for ever when it hangs meanwhile.
+            self._open = self._connect(check_same_thread=False)
+            self._open.execute("SELECT count(*) FROM jobs").fetchone()
         except (OSError, sqlite3.Error, NoRoom) as error:
             raise BadInput(f"cannot keep jobs in {path} ({error}); choose another data folder with --data") from error
 
@@ -94,12 +99,17 @@ class Database:
         try:
             yield
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _NO_ROOM:
-                raise
-            raise NoRoom(f"the queue in {self.path.parent} cannot be written ({error}); make room there") from error
+            kind = error.sqlite_errorcode & 0xFF
+            if kind in _NO_ROOM:
+                raise NoRoom(f"the queue in {self.path.parent} cannot be written ({error}); make room there") from error
+            if kind in _HELD:
+                raise NoRoom(f"the queue in {self.path.parent} is held by a process that hangs; end it") from error
+            raise
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+    def _connect(self, *, check_same_thread: bool = True) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=check_same_thread
+        )
         connection.row_factory = sqlite3.Row
         # With WAL, NORMAL never corrupts; a power cut may cost the last progress, which a resume finds again.
         connection.execute("PRAGMA synchronous = NORMAL")
