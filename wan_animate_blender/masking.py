@@ -86,6 +86,7 @@ class WAN_ANIMATE_PT_matte(BelowStrip, bpy.types.Panel):
         else:
             column.prop(person, f"region_{person.region.lower()}")
         column.prop(person, "region_feather")
+        layout.prop(ours, "roi")
         layout.prop(ours, "clean_plate")
         layout.operator("wan_animate.preview_matte", icon="IMAGE_ALPHA")
 

@@ -161,6 +161,14 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
         min=0,
         max=2**24,
     )
+    roi: BoolProperty(
+        name="Region of Interest",
+        description=(
+            "Let the model work on a window that follows the person, where that shows the person larger than the whole "
+            "frame does. Else it always sees the whole frame"
+        ),
+        default=STANDARD.roi,
+    )
     plan: EnumProperty(
         name="Plan",
         description="How a shot that is longer than a segment is divided",
@@ -215,6 +223,7 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
             relight=self.relight,
             loras=_loras(self.loras),
             area=self.area or None,
+            roi=self.roi,
             prompt=self.prompt or None,
         )
 

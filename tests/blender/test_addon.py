@@ -102,7 +102,10 @@ def test_what_a_strip_points_to_may_be_renamed_and_removed(film: Callable[..., A
 
 
 def test_nothing_set_is_what_the_model_was_released_with(film: Callable[..., Any]) -> None:
-    assert film().wan_animate.settings() == wire.Settings()
+    ours = film().wan_animate
+    assert ours.settings() == wire.Settings()
+    ours.roi = False
+    assert ours.settings() == wire.Settings(roi=False)
 
 
 @pytest.mark.parametrize(("text", "asked"), [
