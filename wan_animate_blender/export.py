@@ -330,6 +330,7 @@ def _fill(request: Request, folder: Path) -> Iterator[Progress]:
         cut_in=cut_in,
         cut_out=cut_out,
         fps=_fps(request.scene),
+        timecode=footage.timecode(request.strip, _fps(request.scene), rows[0].source),
         raster=place.raster,
         colour=behind.shot.colour if behind else plate.colour(request.scene, request.strip, place.raster),
         base=behind.title if behind else "",

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 import bpy
 import numpy as np
 
 from . import retiming, timeline
-from .wire import BadInput
+from .wire import BadInput, Timecode, WireError
 
 BETWEEN_FRAMES = ("SCENE", "MASK", "META")
 """Types of strips that have a picture at every moment, and not only at whole frames."""
@@ -166,6 +167,16 @@ def handles(parents: Sequence[timeline.Strip], strip: timeline.Strip) -> tuple[i
     while stop > end and source(strip, stop - 1) == source(strip, stop - 2):
         stop -= 1
     return max(first - start, 0), max(stop - end, 0)
+
+
+def timecode(strip: timeline.Strip, fps: Fraction, frame: float) -> str:
+    """What the movie of `strip` counts at `frame` of its footage; "" where it counts nothing, or at another rate than
+    `fps`. Blender tells what the file says as a whole (MXF), not what a track of it says (MOV, MP4)."""
+    said = strip.metadata() if strip.type == "MOVIE" and abs(strip.fps - fps) < 1e-3 else None
+    try:
+        return str(Timecode.read(said["timecode"], fps).later(math.floor(frame))) if said else ""
+    except (KeyError, WireError):  # none, or one that this rate never counts
+        return ""
 
 
 def place(strip: timeline.Strip, wanted: Sequence[float], near: int) -> int:
