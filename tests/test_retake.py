@@ -333,7 +333,7 @@ def test_a_lost_segment_that_would_become_another_is_refused_before_anything_is_
 ) -> None:
     shutil.rmtree(shot.parent / "segments")
     monkeypatch.setattr(assembly, "_code_digest", lambda: "another version")
-    with pytest.raises(BadInput, match="no longer stored, and this software, device or model would not make the same"):
+    with pytest.raises(BadInput, match="no longer stored, and this software, device, model or export would not make"):
         run(shot, retake=Retake(first=1007, last=1012, seed=99))
 
 

@@ -179,8 +179,8 @@ class Assembly:
     def _check_restorable(self, part: Part) -> None:
         if self._under(part, self._execution).key != part.key:
             raise BadInput(
-                f"segment {part.index + 1} of the take is no longer stored, and this software, device or model would "
-                "not make the same frames of it again; render the whole shot anew"
+                f"segment {part.index + 1} of the take is no longer stored, and this software, device, model or export "
+                "would not make the same frames of it again; render the whole shot anew"
             )
 
 

@@ -79,6 +79,26 @@ def test_exporting_again_makes_the_next_version(request_: Request) -> None:
     assert b"tEXt" not in (folders[0] / shots[0].sequence("matte")[0]).read_bytes()
 
 
+def test_a_strip_that_is_trimmed_longer_exports_the_frames_that_it_had_as_they_were(request_: Request) -> None:
+    """By which a server knows them again, and renders the new ones only."""
+    request = replace(request_, handles=1)
+    shots, poses, folders = [], [], []
+    for start, end in ((15, 18), (14, 20)):
+        timeline.set_frame_range(request.strip, start, end)
+        folders.append(finish(request)[1])
+        shots.append(wire.Shot.loads((folders[-1] / wire.SHOT_FILE).read_bytes()))
+        poses.append(np.load(folders[-1] / wire.POSE_FILE))
+    old, new = shots
+    assert len(new.frames) == len(old.frames) + 3
+    for i, row in enumerate(old.frames):
+        (place,) = [k for k, other in enumerate(new.frames) if other.source == row.source]
+        for layer in ("plate", "matte"):
+            one, other = old.sequence(layer)[i], new.sequence(layer)[place]
+            assert old.files[one] == new.files[other]
+        np.testing.assert_array_equal(poses[0]["keypoints"][i], poses[1]["keypoints"][place])
+    assert old.files[old.character] == new.files[new.character]
+
+
 def test_the_rigs_face_is_rendered_for_every_frame(request_: Request) -> None:
     request = replace(request_, face=FaceSource.RIG, mode=Mode.ANIMATE, matte=None, handles=0)
     timeline.set_frame_range(request.strip, 14, 16)

@@ -166,6 +166,25 @@ def test_a_frame_is_known_again_by_its_digest_in_a_longer_shot_and_under_another
     assert len({longer.digest(frames) for frames in ([0], [1], [0, 1], [1, 0], [0, 0])}) == 5
 
 
+def test_a_frame_is_known_again_whose_face_box_was_averaged_with_other_neighbours(
+    make_shot: Make, relist: Callable[[Path], None]
+) -> None:
+    def told(face: FaceSource, change: str) -> tuple[str, str]:
+        loaded = shot.load(folder)
+        keypoints, face_box = loaded.keypoints.copy(), loaded.face_box.copy()
+        {"box": face_box, "pose": keypoints, "nothing": face_box[:0]}[change][..., 0] += 1
+        shown = replace(loaded, shot=replace(loaded.shot, face=face), keypoints=keypoints, face_box=face_box)
+        made = ShotSignals(shown, SMALL)
+        return made.origin(0), made.digest([0])
+
+    folder = make_shot(frames=1)
+    for face, known in ((FaceSource.PLATE, True), (FaceSource.RIG, True), (FaceSource.DRIVING, False)):
+        before, after, posed = (told(face, change) for change in ("nothing", "box", "pose"))
+        assert (before[0] == after[0]) is known
+        assert before[1] != after[1]
+        assert posed[0] != before[0] and posed[1] != before[1]
+
+
 def test_a_changed_frame_changes_its_own_digest_only(make_shot: Make, relist: Callable[[Path], None]) -> None:
     folder = make_shot(frames=2)
     before = signals(folder)
@@ -174,6 +193,8 @@ def test_a_changed_frame_changes_its_own_digest_only(make_shot: Make, relist: Ca
     relist(folder)
     assert signals(folder).digest([0]) == before.digest([0])
     assert signals(folder).digest([1]) != before.digest([1])
+    assert signals(folder).origin(0) == before.origin(0)
+    assert signals(folder).origin(1) != before.origin(1)
 
 
 @pytest.mark.parametrize("changed", ["plate/1002.png", "matte/1001.png", "character.png", "pose.npz"])

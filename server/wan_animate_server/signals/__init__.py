@@ -48,12 +48,19 @@ class ShotSignals:
 
     def digest(self, frames: Sequence[int]) -> str:
         """SHA-256 of everything that the signals of `frames` depend on, in their order, wherever they lie in a shot."""
+        exported = [[*self._exported(i), *self._face(i)] for i in frames]
         seen = [(self.windows[i].x, self.windows[i].y, *dataclasses.astuple(self.windows[i].fit)) for i in frames]
-        return _sha256({"shared": self._shared, "frames": [self._exported(i) for i in frames], "windows": seen})
+        return _sha256({"shared": self._shared, "frames": exported, "windows": seen})
 
     def origin(self, i: int) -> str:
-        """SHA-256 of all that was exported for frame `i`, wherever it lies in a shot and a window in it."""
-        return _sha256({"shared": self._shared, "frame": self._exported(i)})
+        """SHA-256 of what was exported of frame `i`, wherever it lies in a shot and a window in it.
+
+        A face that is seen in the plate or on the rig is no part of it: its box is averaged with the neighbours', and
+        so it is another one when a strip that ended there is trimmed longer.
+        """
+        chosen = self.shot.shot.face in (FaceSource.DRIVING, FaceSource.STILL)
+        face = self._face(i) if chosen else []
+        return _sha256({"shared": self._shared, "frame": [*self._exported(i), *face]})
 
     def going_on(self, roi: Roi | None, kept: range) -> ShotSignals:
         """The same signals through the windows of a take, as `roi` tells: its frames are `kept`, the others go on."""
@@ -80,11 +87,19 @@ class ShotSignals:
         }
 
     def _exported(self, i: int) -> list[Any]:
-        """What was exported for frame `i`: which frame of the footage it is, poses and pictures."""
+        """What was exported for frame `i` but its face: which frame of the footage it is, keypoints and pictures."""
         shot = self.shot
-        pose = np.concatenate((shot.keypoints[i].ravel(), shot.face_box[i]))
-        pictures = {layer: shot.shot.files[paths[i]].sha256 for layer, paths in shot.sequences.items() if paths}
-        return [shot.shot.frames[i].source, hashlib.sha256(pose.tobytes()).hexdigest(), pictures]
+        keypoints = hashlib.sha256(shot.keypoints[i].tobytes()).hexdigest()
+        pictures = {layer: self._picture(layer, i) for layer in shot.sequences if layer != "face"}
+        return [shot.shot.frames[i].source, keypoints, pictures]
+
+    def _face(self, i: int) -> list[Any]:
+        return [hashlib.sha256(self.shot.face_box[i].tobytes()).hexdigest(), self._picture("face", i)]
+
+    def _picture(self, layer: str, i: int) -> str | None:
+        """The SHA-256 of an exported picture."""
+        paths = self.shot.sequences[layer]
+        return self.shot.shot.files[paths[i]].sha256 if paths else None
 
     @property
     def roi(self) -> Roi | None:
