@@ -12,7 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 from . import comp, identity, listing, nuke, stack, timeline
 from .language import grey, refuse, tell, translated
 from .listing import WanAnimateTakeList, WanAnimateTakeRow
-from .sidebar import InSidebar
+from .sidebar import InSidebar, sentence
 from .stack import Entry
 from .timeline import Strip
 from .wire import BadInput, Problem
@@ -186,14 +186,14 @@ class WAN_ANIMATE_PT_takes(InSidebar, bpy.types.Panel):
         for against, text in (("TAKE", "A/B"), ("PLATE", "A/B Plate")):
             row.operator("wan_animate.compare_takes", text=text).against = against
         if chosen := shelved.row:
-            _draw_chosen(layout, chosen)
+            _draw_chosen(layout, context, chosen)
 
 
-def _draw_chosen(layout: bpy.types.UILayout, chosen: WanAnimateTakeRow) -> None:
+def _draw_chosen(layout: bpy.types.UILayout, context: bpy.types.Context, chosen: WanAnimateTakeRow) -> None:
     if chosen.folder:
         layout.prop(chosen, "note")
     if chosen.told:
-        layout.label(text=translated(chosen.told), icon="ERROR")
+        sentence(layout, context, chosen.told, "ERROR")
     row = layout.row(align=True)
     row.operator("wan_animate.build_comp", icon="NODETREE").nuke = False
     row.operator("wan_animate.build_comp", text="And Nuke Script").nuke = True

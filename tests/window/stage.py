@@ -40,8 +40,11 @@ def until(there: Callable[[], object], instead: Callable[[], object] = lambda: "
 
 
 def shown(name: str) -> Iterator[float]:
-    """Give Blender the time to draw, and somebody outside to look at it."""
-    yield 0.7
+    """Give Blender the time to draw, also what it moves slowly, and somebody outside to look at it."""
+    yield 1.0
+    for area in bpy.context.window_manager.windows[0].screen.areas:
+        area.tag_redraw()
+    yield 1.0
     (FOLDER / f"{name}.ready").touch()
     yield from until((FOLDER / f"{name}.done").exists)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 SIDES = ("L", "R")
@@ -44,6 +45,7 @@ _CALLED = {"bigtoe": "Big Toe", "smalltoe": "Small Toe", "head": "Head", "pinky"
 _KNUCKLES = "Base", "Middle", "End", "Tip"
 
 
+@functools.cache  # drawing asks for all of them again and again
 def label(point: str) -> str:
     """What a person calls a point: "Left Elbow", "Right Index Tip", "Face 31"."""
     part, _, side = point.partition(".")
