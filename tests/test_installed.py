@@ -268,7 +268,7 @@ def complete(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         named = {f"diffusion_model.blocks.{i}.ffn.0.lora_{half}.weight": value for half, value in halves.items()}
         save_file(named, package / "puppet" / f"{name}.safetensors")
     known = library_room.manifests()
-    parts = {"relight.safetensors": installed.RELIGHT, "fast.safetensors": installed.LORA}
+    parts = {"relight.safetensors": installed.RELIGHT, "fast.safetensors": library_room.LORA}
     files = [ManifestFile(path=path, part=part, licence="GPL-3.0-or-later") for path, part in parts.items()]
     known["puppet"] = replace(known["puppet"], files=(*known["puppet"].files, *files))
     monkeypatch.setattr(library_room, "MANIFESTS", package / "manifests")

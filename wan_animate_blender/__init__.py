@@ -4,7 +4,7 @@ from importlib import import_module
 
 ROOMS = (
     "preferences", "proportions", "person", "ledger", "properties", "desk", "operators", "people",
-    "casting", "panels", "proofing", "listing", "stacking", "masking", "bones", "fitting", "overlay",
+    "casting", "presets", "panels", "proofing", "listing", "stacking", "masking", "bones", "fitting", "overlay",
     "resumption", "jobs", "retaking", "hosting", "commands",
 )  # fmt: skip
 """What Blender has to know of, in the order in which it may."""

@@ -28,6 +28,7 @@ from .wire import (
     Faces,
     FileEntry,
     Job,
+    KnownModel,
     Message,
     Priority,
     Problem,
@@ -121,6 +122,10 @@ class Server:
         """Raises `Unavailable` unless a Wan Animate server answers, whoever asks."""
         if self._json(self._call("GET", "/v1/health", token=False)).get("alive") is not True:
             raise Unavailable(_not_ours(self.url, "an answer of another kind"))
+
+    def models(self) -> tuple[KnownModel, ...]:
+        """What it can render with, and which files for that are there."""
+        return tuple(KnownModel.from_json(item) for item in self._json(self._call("GET", "/v1/models"), list))
 
     def submit(self, shot: Shot, folder: Path) -> Generator[float, None, Job]:
         """Queue `shot`, uploading from `folder` what the server does not know; yields how much is uploaded, 0 to 1.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import bpy
 
-from . import casting, desk, identity, people, preflight
+from . import casting, desk, identity, people, preflight, presets
 from .board import spoken
 from .delivery import AWAY
 from .language import listed, translated
@@ -59,6 +59,7 @@ class WAN_ANIMATE_PT_advanced(BelowStrip, bpy.types.Panel):
             column = layout.column(align=True)
             for name in ("rig_scene", "rig_time", "use_rig_start", "rig_start")[: 3 + person.use_rig_start]:
                 column.prop(person, name)
+        presets.draw(layout, context)
         for names in (
             ("shot", "raster", "handles"),
             ("model", "precision", "steps", "solver", "seed"),

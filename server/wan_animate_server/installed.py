@@ -10,7 +10,7 @@ import torch
 
 from wan_animate_blender.wire import BadInput, Mode, Precision, Settings, Unavailable
 
-from .library import Library, Manifest, State, manifest, manifests
+from .library import LORAS, Library, Manifest, manifest, manifests
 from .memo import Memo
 from .names import NEEDED, Part
 from .pipeline import PROMPT, Model, encode_prompt
@@ -25,12 +25,6 @@ MODELS = (EMBEDDED, RELEASED)
 
 RELIGHT = "relight"
 """The part of a manifest that is the relighting LoRA."""
-
-LORA = "lora"
-"""The part of a manifest that is any other LoRA which comes with the model."""
-
-LORAS = "loras"
-"""Folder in the library for everybody's own."""
 
 
 def load_model(
@@ -111,27 +105,18 @@ def adapt(model: Model, mode: Mode, settings: Settings, library: Library | None 
 
 def find_lora(library: Library, model: str, name: str) -> Path:
     """The file of a LoRA that came with the model, or else in the library. Raises `Unavailable`."""
-    if brought := [path for path in _brought(library, model, LORA) if path.stem == name]:
-        return brought[0]
-    folder = library.root / LORAS
-    found = sorted(path for path in folder.glob("*") if path.stem == name and path.is_file())
-    if not found:
-        there = sorted(path.stem for path in folder.glob("*") if path.is_file())
-        raise Unavailable(f"there is no LoRA {name!r} in {folder}; put its file there, or use: {', '.join(there)}")
-    return found[0]
+    found = library.loras(find_manifest(model))
+    if name not in found:
+        folder = library.root / LORAS
+        raise Unavailable(
+            f"there is no LoRA {name!r} in {folder}; put its file there, or use: {', '.join(sorted(found))}"
+        )
+    return found[name]
 
 
 def find_relight(library: Library, name: str) -> Path | None:
     """The relighting LoRA of a model, where it is here."""
-    return next(iter(_brought(library, name, RELIGHT)), None)
-
-
-def _brought(library: Library, name: str, part: str) -> list[Path]:
-    """The files of one part of a model that are here."""
-    model = find_manifest(name)
-    paths = {file.path for file in model.files if file.part == part}
-    here = (held.path for held in library.held(model) if held.path in paths and held.state is State.HERE)
-    return [library.folder(model) / path for path in here]
+    return next(iter(library.brought(find_manifest(name), RELIGHT)), None)
 
 
 @torch.inference_mode()

@@ -39,6 +39,10 @@ MANIFESTS = Path(__file__).parent / "manifests"
 HUB = "https://huggingface.co"
 ROOT_VARIABLE = "WAN_ANIMATE_MODELS"
 RECORD = "record.json"
+LORA = "lora"
+"""The part of a manifest that is a LoRA which comes with the model, but for the relighting one."""
+LORAS = "loras"
+"""Folder in the library for everybody's own."""
 DOWNLOADS = 4
 """Files that are fetched at the same time: what one connection leaves of a line, several fill."""
 SPARE_BYTES = 1 << 30
@@ -185,6 +189,17 @@ class Library:
             kind = HashKind.PINNED
         size = entry.size if entry else file.size if file else None
         return Held(path, state, kind, file.licence if file else "as its origin says", size)
+
+    def brought(self, model: Manifest, part: str) -> list[Path]:
+        """The files of one part of a model that are here."""
+        paths = {file.path for file in model.files if file.part == part}
+        here = (held.path for held in self.held(model) if held.path in paths and held.state is State.HERE)
+        return [self.folder(model) / path for path in here]
+
+    def loras(self, model: Manifest) -> dict[str, Path]:
+        """The LoRAs that a job may ask for by name: what came with the model goes before everybody's own."""
+        own = {path.stem: path for path in sorted((self.root / LORAS).glob("*"), reverse=True) if path.is_file()}
+        return own | {path.stem: path for path in self.brought(model, LORA)}
 
     def lacking(self, model: Manifest) -> list[ManifestFile]:
         """Files of the manifest that are not there, but for parts that were imported in another layout."""

@@ -35,5 +35,9 @@ def _is_whole(model: Manifest) -> bool:
 def _known(model: Manifest, library: Library) -> KnownModel:
     lacking = {file.part for file in library.lacking(model)}
     return KnownModel(
-        name=model.name, title=model.title, installed=not lacking & set(NEEDED), lacking=tuple(sorted(lacking))
+        name=model.name,
+        title=model.title,
+        installed=not lacking & set(NEEDED),
+        lacking=tuple(sorted(lacking)),
+        loras=tuple(sorted(library.loras(model))),
     )

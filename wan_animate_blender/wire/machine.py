@@ -38,6 +38,8 @@ class KnownModel(Message):
     installed: bool
     lacking: tuple[str, ...] = ()
     """Parts whose files are not there: "transformer", "vae", "relight" … Only needed ones make it not installed."""
+    loras: tuple[str, ...] = ()
+    """Names of the LoRAs that a job may ask for: the model's own, and what lies in the library."""
 
 
 @dataclass(frozen=True, kw_only=True)
