@@ -25,6 +25,7 @@ from wan_animate_blender.wire import (
     Message,
     Mode,
     Raster,
+    Roi,
     SegmentRecord,
     Settings,
     Shot,
@@ -197,6 +198,22 @@ def test_settings_outside_their_range_are_refused_by_name(change: dict[str, Any]
 def test_numbers_that_are_none_are_refused(number: float) -> None:
     with pytest.raises(WireError, match="guidance"):
         Settings.loads(json.dumps({"guidance": number}))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"width": 0}, "region of interest"),
+        ({"block": 15}, "block"),
+        ({"x": (1,)}, "places"),
+        ({"y": (0, -1)}, "places"),
+    ],
+)
+def test_a_region_of_interest_that_is_none_is_refused_by_name(change: dict[str, Any], word: str) -> None:
+    roi = Roi(width=96, height=80, block=17, x=(3, 4), y=(0, 0))
+    assert Roi.loads(roi.dumps()) == roi
+    with pytest.raises(WireError, match=word):
+        replace(roi, **change)
 
 
 @pytest.mark.parametrize("given", ["", ".hidden", "a/b", "a\\b", "..", "a b", "ümlaut", "x" * 65, "dot.", "a\0"])

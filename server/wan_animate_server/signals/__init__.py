@@ -140,7 +140,11 @@ class ShotSignals:
         return regions.model_mask(window.crop(self.region(index)), window.fit)
 
     def alpha(self, index: int) -> Picture:
-        """The compositing alpha at the plate's size: uint8 [H, W], 0 outside the region. Replace mode only."""
+        """The compositing alpha at the plate's size: uint8 [H, W], 0 outside the region. Replace mode only.
+
+        It is the region's own: nothing here cuts the character out. So no gap between character and region's edge is
+        left in which a clean plate would show, and none is read.
+        """
         return regions.alpha(self.region(index), self.matte(index), self.shot.shot.settings.finish.feather)
 
     def _points(self, index: int) -> npt.NDArray[np.float64]:
