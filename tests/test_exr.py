@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wan_animate_blender.wire import BadInput
+from wan_animate_blender.wire import BadInput, Format
 from wan_animate_server.exr import size
 from wan_animate_server.video import read_picture, write_picture
 
@@ -138,3 +141,28 @@ def test_writing_leaves_only_whole_files(tmp_path: Path) -> None:
     assert size(tmp_path / "1001.exr") == (9, 9)
     with pytest.raises(BadInput, match="choose a folder that you may write to"):
         write_picture(tmp_path / "nowhere" / "1001.exr", np.zeros((8, 8, 3), np.float16))
+
+WRITE = """
+import sys, pathlib, numpy
+from wan_animate_blender.wire import Format
+from wan_animate_server.video import write_picture
+picture = numpy.random.default_rng(1).normal(0, 1, (400, 600, 4)).astype(numpy.float16)
+for number in range(1001, 1400):
+    write_picture(pathlib.Path(sys.argv[1]) / f"{number}.exr", picture, compression=Format(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("chosen", [Format.EXR_ZIP, Format.EXR_PIZ])
+def test_killed_at_any_moment_writing_leaves_only_whole_files(tmp_path: Path, chosen: Format) -> None:
+    for run, wanted in enumerate((1, 3, 6)):
+        folder = tmp_path / str(run)
+        folder.mkdir()
+        process = subprocess.Popen([sys.executable, "-c", WRITE, str(folder), chosen])
+        while process.poll() is None and len(list(folder.glob("[0-9]*.exr"))) < wanted:
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        there = list(folder.glob("[0-9]*.exr"))
+        assert wanted <= len(there) < 399
+        assert {size(file) for file in there} == {(600, 400)}
+        assert len({file.read_bytes() for file in there}) == 1
