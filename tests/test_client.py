@@ -33,6 +33,7 @@ from wan_animate_blender.wire import (
     Interrupted,
     Job,
     JobState,
+    Retake,
     Shot,
     Take,
     TakeState,
@@ -480,6 +481,34 @@ def test_jobs_of_an_earlier_session_are_fetched_whatever_becomes_of_one(
     session.close()
     assert last.result == "SH010 is rendered; import it from the list of jobs"
     assert not [news.step.take for news in steps if news.step and news.step.take]
+
+
+def test_a_job_is_preferred_put_aside_and_goes_on(server: Server, export: Path) -> None:
+    drain(server.submit(read(export), export))
+    (job,) = server.jobs()
+    assert server.prioritise(job.id, 7).priority == 7
+    assert server.pause(job.id).state is JobState.PAUSED
+    assert server.resume(job.id).state is JobState.QUEUED
+    with pytest.raises(BadInput, match="priority is 101, expected a whole number from -100 to 100"):
+        server.prioritise(job.id, 101)
+    server.cancel(job.id)
+    for verb in (server.pause, server.resume):
+        with pytest.raises(BadInput, match=f"{job.id} is cancelled"):
+            verb(job.id)
+
+
+def test_frames_of_a_done_job_are_made_anew_by_a_job_of_their_own(whole: Server, export: Path) -> None:
+    drain(whole.submit(read(export), export))
+    job = whole.jobs(newest=1)[0]
+    with pytest.raises(BadInput, match="only a done one has a take to begin from"):
+        whole.retake(job.id, Retake(first=1001, last=1001))
+    while not whole.job(job.id).state.is_final:
+        time.sleep(0.05)
+    made = whole.retake(job.id, Retake(first=1001, last=1001, seed=1))
+    assert made.retake == Retake(first=1001, last=1001, seed=1)
+    while not (now := whole.job(made.id)).state.is_final:
+        time.sleep(0.05)
+    assert (now.state, now.message) == (JobState.DONE, "")
 
 
 def test_a_cancelled_job_is_tried_again_and_forgotten(whole: Server, make_shot: Callable[..., Path]) -> None:

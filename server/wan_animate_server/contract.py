@@ -47,12 +47,15 @@ def body(*messages: type[Message]) -> dict[str, Any]:
 
 
 def describe(app: FastAPI, *messages: type[Message]) -> None:
-    """Let the description of `app` also define the `messages` that its routes read themselves."""
+    """Let the description of `app` also say that a token is wanted, and what `messages` its routes read themselves."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
         said = described()
-        known = said.setdefault("components", {}).setdefault("schemas", {})
+        parts = said.setdefault("components", {})
+        parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        said["security"] = [{"token": []}]
+        known = parts.setdefault("schemas", {})
         for message in messages:
             schema = TypeAdapter(message).json_schema(ref_template=_REFERENCE)
             for name, part in (schema.pop("$defs", {}) | {message.__name__: schema}).items():

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Request
 
 from wan_animate_blender.wire import WIRE_HEADER, WIRE_VERSION, Job
 
+from . import contract
 from .blobs import Blobs
 from .datafolder import DataFolder
 from .handover import NOTHING_HANDED_OVER, Handover
@@ -101,7 +102,10 @@ Digest = Annotated[str, Depends(_sha256)]
 
 def guarded() -> APIRouter:
     """Routes for whoever has the token and speaks this wire version."""
-    return APIRouter(prefix="/v1", dependencies=[Depends(authorised), Depends(same_wire)])
+    return APIRouter(
+        prefix="/v1", dependencies=[Depends(authorised), Depends(same_wire)],
+        responses=contract.refusals(400, 401, 422, 426, 507),
+    )  # fmt: skip
 
 
 async def body_of(request: Request, limit: int) -> bytes:
