@@ -163,10 +163,12 @@ def test_the_timecode_follows_the_footage_and_not_the_edit(shot: Shot) -> None:
 
 def test_the_recipe_is_settings_export_models_and_what_is_taken_again_and_nothing_else(make_shot: Make) -> None:
     take = written(make_shot()).take
+    assert replace(take, retake=Retake(first=1002, last=1003)).recipe == take.recipe, "its seed is the shot's"
     assert replace(take, version=7, device="other", seconds={"denoising": 1.0}).recipe == take.recipe
     others = [
         replace(take, export="0" * 64), replace(take, models={}), replace(take, settings=replace(QUICK, seed=8)),
-        replace(take, retake=Retake(first=1002, last=1003)), replace(take, retake=Retake(first=1002, last=1004)),
+        replace(take, retake=Retake(first=1002, last=1003, seed=99)),
+        replace(take, retake=Retake(first=1002, last=1004, seed=99)),
     ]  # fmt: skip
     assert len({take.recipe, *(other.recipe for other in others)}) == 6
 

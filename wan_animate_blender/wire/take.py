@@ -109,7 +109,7 @@ class Take(Message):
     def recipe(self) -> str:
         """SHA-256 of what makes the same pictures again: settings, export, models and what was taken anew."""
         said = {"settings": self.settings.to_json(), "export": self.export, "models": self.models}
-        if self.retake:
+        if self.retake and self.retake.seed not in (None, self.settings.seed):  # else the shot's own pictures come back
             said["retake"] = self.retake.to_json()
         return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
