@@ -240,6 +240,35 @@ def test_a_split_strip_does_not_wait_for_the_jobs_of_the_other(
     until_done(uid)
 
 
+def move(plate: Any) -> None:
+    start = "content_start" if hasattr(plate, "content_start") else "frame_start"
+    setattr(plate, start, getattr(plate, start) + 100)
+
+
+def wrap(plate: Any) -> None:
+    plate.move_to_meta(timeline.strips(plate.id_data.sequence_editor).new_meta(name="meta", channel=5, frame_start=10))
+
+
+@pytest.mark.parametrize(("change", "span", "way"), [
+    (lambda plate: plate.split(frame=15, split_method="SOFT"), (12, 15), [TAKE]),
+    (lambda plate: plate.id_data.copy(), (12, 17), [TAKE]),
+    (move, (112, 117), [TAKE]),
+    (wrap, (12, 17), ["meta", TAKE]),
+    (lambda plate: timeline.set_frame_range(plate, 13, 16), (13, 16), [TAKE]),
+], ids=["split", "copied with its scene", "moved", "wrapped in a meta", "trimmed"])  # fmt: skip
+def test_a_take_comes_to_where_its_strip_is_now_whatever_became_of_it_since_it_was_sent(
+    edit: Any, plate: Any, served: Served, background: Path, change: Any, span: Any, way: list[str]
+) -> None:
+    use(served)
+    uid = send(plate, steps=2)
+    change(plate)
+    until_done(uid)
+    assert [one.name for one in timeline.path(edit.sequence_editor, TAKE)] == way
+    assert timeline.frame_range(timeline.path(edit.sequence_editor, TAKE)[-1]) == span
+    everything = timeline.strips_all(edit.sequence_editor)
+    assert [one.name for one in everything if one.wan_animate.take] == [TAKE]
+
+
 # --- the server -----------------------------------------------------------------------------------
 
 
