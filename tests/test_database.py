@@ -168,3 +168,22 @@ def test_a_server_that_starts_with_an_old_file_renders_what_waited_in_it(tmp_pat
         assert again.finished(job.id).state is JobState.DONE
     with pytest.raises(requests.ConnectionError):
         requests.get(again.url + "/v1/health", timeout=2)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux limits another process")
+def test_a_server_whose_disk_is_full_says_so_goes_on_answering_and_has_forgotten_nothing(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    with serving(tmp_path / "server") as running:
+        running.call("POST", "/v1/queue/pause")
+        job = running.submit(write_export(tmp_path, frames=1)).id
+        _, most = resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (1000, most))  # bytes of any file that it writes
+        for method, path in (("PUT", "priority"), ("POST", "pause"), ("DELETE", "")):
+            reply = running.call(method, f"/v1/jobs/{job}/{path}".rstrip("/"), json={"priority": 1})
+            assert (reply.status_code, reply.json()["error"]) == (507, "no-room"), reply.text
+            assert "make room there" in reply.json()["message"]
+        assert running.job(job).state is JobState.QUEUED
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (most, most))
+        assert running.call("PUT", f"/v1/jobs/{job}/priority", json={"priority": 1}).json()["priority"] == 1
+        running.call("POST", "/v1/queue/resume")
+        assert running.finished(job).state is JobState.DONE
