@@ -142,6 +142,7 @@ def test_writing_leaves_only_whole_files(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="choose a folder that you may write to"):
         write_picture(tmp_path / "nowhere" / "1001.exr", np.zeros((8, 8, 3), np.float16))
 
+
 WRITE = """
 import sys, pathlib, numpy
 from wan_animate_blender.wire import Format
