@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from wan_animate_blender.wire import ExitCode, Precision, Settings, Take, TakeState, TryElsewhere
+from wan_animate_server.loaded import MODEL
 from wan_animate_server.render import render
 from wan_animate_server.video import read_picture
 
@@ -69,6 +70,7 @@ def test_memory_that_runs_out_in_the_middle_is_one_sentence_and_leaves_no_half_f
     with pytest.raises(TryElsewhere, match="choose a smaller area") as problem:
         rendered(folder, "cuda")
     assert problem.value.exit_code == ExitCode.TRY_ELSEWHERE
+    assert MODEL.words.endswith("streamed"), "every memory plan was tried"
     (file,) = tmp_path.rglob("take.json")
     take = Take.loads(file.read_bytes())
     assert (take.state, take.files) == (TakeState.PARTIAL, {})
