@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from wan_animate_blender.wire import OWNER_FILE, TAKE_FILE, BadInput, Mode, Shot, Take, TakeState, owner
+from wan_animate_server.ownership import part_of
 from wan_animate_server.pipeline import StoredSegment
 from wan_animate_server.store import SegmentStore
 from wan_animate_server.take import LAYERS, TakeFolder, newest_take
@@ -175,12 +177,15 @@ def test_storing_a_segment_twice_keeps_one_and_leaves_nothing_else(tmp_path: Pat
 
 
 def test_what_a_dead_process_half_stored_is_removed_and_what_a_living_one_stores_is_not(tmp_path: Path) -> None:
-    for name in (".dead.part", ".living.part"):
-        (tmp_path / name).mkdir()
-    abandon(tmp_path / ".dead.part")
-    (tmp_path / ".living.part" / OWNER_FILE).write_text(json.dumps(owner()))
+    living, dead = part_of(tmp_path, "key"), subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    theirs = living.with_name(living.name.replace(f"-{os.getpid()}.", f"-{dead.pid}."))
+    elsewhere = theirs.with_name(re.sub(r"\w{8}-", "00000000-", theirs.name, count=1))
+    strange = tmp_path / ".key.part"
+    for folder in (living, theirs, elsewhere, strange):
+        folder.mkdir()
     SegmentStore(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == [".living.part"]
+    assert set(tmp_path.iterdir()) == {living, elsewhere, strange}, "from here nobody sees another machine's processes"
 
 
 def test_a_full_or_vanished_store_is_one_sentence(tmp_path: Path) -> None:

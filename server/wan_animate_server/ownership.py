@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from wan_animate_blender.wire import OWNER_FILE, BadInput, may_live, owner, write_atomically
@@ -41,12 +42,27 @@ def release(folder: Path) -> None:
         write_atomically(folder / OWNER_FILE, json.dumps(owner() | {"released": uuid.uuid4().hex}).encode())
 
 
-def is_orphan(folder: Path) -> bool:
-    """Whether the owner of `folder` has certainly ended."""
-    try:
-        return _is_stale((folder / OWNER_FILE).read_bytes())
-    except FileNotFoundError:
+def part_of(folder: Path, name: str) -> Path:
+    """A path in `folder` for something of this process that will be called `name`, made by nobody else.
+
+    Its owner is in its own name: a record inside would be missing until it is written, and be left when it is whole.
+    """
+    return folder / f".{name}.{uuid.uuid4().hex[:8]}.{_mark(owner())}.part"
+
+
+def is_orphan(part: Path) -> bool:
+    """Whether the process that made `part` has certainly ended."""
+    found = re.search(r"\.([0-9a-f]{8})-([0-9a-f]{8})-([0-9]+)\.part$", part.name)
+    if found is None:
         return False
+    host, boot, _ = _mark(owner()).split("-")
+    return found[1] == host and (found[2] != boot or not may_live(int(found[3])))
+
+
+def _mark(owner: Mapping[str, str | int]) -> str:
+    """An owner in a few characters that may be in a file's name."""
+    host, boot = (hashlib.sha256(str(owner[what]).encode()).hexdigest()[:8] for what in ("host", "boot"))
+    return f"{host}-{boot}-{owner['pid']}"
 
 
 def _is_stale(record: bytes) -> bool:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wan_animate_blender.wire import OWNER_FILE, list_files, owner, write_atomically
+from wan_animate_blender.wire import list_files, write_atomically
 
-from .ownership import is_orphan, writing
+from .ownership import is_orphan, part_of, writing
 from .pipeline import StoredSegment
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,14 @@ class SegmentStore:
             self._remove_orphans()
 
     def has(self, key: str) -> bool:
+        """Whether it is stored; its folder's time then says that somebody had use of it."""
+        with contextlib.suppress(OSError):  # not there; or not ours to change, and then `get` says what it is
+            os.utime(self._folder / key)
         return (self._folder / key).is_dir()
 
     def get(self, key: str) -> StoredSegment | None:
         folder = self._folder / key
-        if not folder.is_dir():
+        if not self.has(key):
             return None
         try:
             listed = json.loads((folder / _LISTING).read_bytes())
@@ -56,7 +59,7 @@ class SegmentStore:
 
     def put(self, key: str, segment: StoredSegment) -> None:
         """Raises `BadInput` when there is no room for it."""
-        part = self._folder / f".{key[:16]}.{uuid.uuid4().hex[:8]}.part"
+        part = part_of(self._folder, key[:16])
         try:
             with writing(self._folder):
                 _write_segment(part, segment)
@@ -80,7 +83,6 @@ def _read_segment(folder: Path) -> StoredSegment:
 
 def _write_segment(part: Path, segment: StoredSegment) -> None:
     part.mkdir()
-    write_atomically(part / OWNER_FILE, json.dumps(owner()).encode())
     _save(part / "frames.npy", segment.frames)
     _save(part / "tail.npy", segment.tail)
     _save(part / "head.npy", segment.head)
