@@ -35,6 +35,7 @@ from .lens import COEFFICIENTS, Lens, LensKind, MapUse
 from .machine import Device, KnownModel, Queue
 from .messages import WIRE_VERSION, Message, plain, shown
 from .naming import Convention, Naming
+from .overrides import SETTING_NAMES, overridden
 from .retake import Blend, Retake
 from .roi import Roi
 from .seam import Grade, SeamRecord
@@ -67,6 +68,7 @@ __all__ = [
     "OWNER_FILE",
     "POSE_FILE",
     "SEGMENTS",
+    "SETTING_NAMES",
     "SHOT_FILE",
     "TAKES",
     "TAKE_FILE",
@@ -132,6 +134,7 @@ __all__ = [
     "frame_name",
     "list_files",
     "may_live",
+    "overridden",
     "owner",
     "plain",
     "sha256_file",
