@@ -5,6 +5,7 @@ The library is filled as a user fills it, by `models import`, with small network
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -297,6 +298,20 @@ def test_a_lora_that_a_model_brings_is_asked_for_by_its_name(complete: Path, lib
     assert changed(plain, weights(model)) == {"blocks.1.ffn.0.weight"}
     with pytest.raises(Unavailable, match=f"no LoRA 'fast' .* {own}"):
         adapt(load_model(NAME, library=library), Mode.ANIMATE, replace(SETTINGS, loras=four.loras), library)
+
+
+def test_another_folder_may_be_the_small_model_with_the_loras_that_lie_in_it(
+    tmp_path: Path, library: Library, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(PUPPET, tmp_path / "trained")
+    path = tmp_path / "trained" / "puppet.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"area": 4096}))
+    for name in ("relight", "fast"):
+        shutil.copy(library.root / "loras" / f"{own}.safetensors", tmp_path / "trained" / f"{name}.safetensors")
+    monkeypatch.setenv("WAN_ANIMATE_PUPPET", str(tmp_path / "trained"))
+    assert (installed.sizes_of("puppet").area, load_model("puppet").area) == (4096, 4096)
+    assert installed.find_relight(library, "puppet") == tmp_path / "trained" / "relight.safetensors"
+    assert installed.find_lora(library, "puppet", "fast") == tmp_path / "trained" / "fast.safetensors"
 
 
 def test_the_small_models_manifest_names_every_file_in_its_folder() -> None:

@@ -10,21 +10,18 @@ import torch
 
 from wan_animate_blender.wire import BadInput, Mode, Precision, Settings, Unavailable
 
-from .library import LORAS, Library, Manifest, manifest, manifests
+from .library import LORAS, RELIGHT, Library, Manifest, manifest, manifests
 from .memo import Memo
 from .names import NEEDED, Part
 from .pipeline import PROMPT, Model, encode_prompt
 from .placement import Residence
 from .sizes import Sizes, read_sizes
-from .weights import PUPPET, find_device, read_model, read_released, read_text
+from .weights import find_device, read_model, read_released, read_text
 
 EMBEDDED = "puppet"
 RELEASED = "wan-animate-14b"
 MODELS = (EMBEDDED, RELEASED)
 """What pictures can be made with, when its files are here."""
-
-RELIGHT = "relight"
-"""The part of a manifest that is the relighting LoRA."""
 
 
 def load_model(
@@ -41,7 +38,7 @@ def load_model(
     """
     place = find_device(device)
     if name == EMBEDDED:
-        return read_model(name, PUPPET, place, precision)
+        return read_model(name, Library().folder(find_manifest(name)), place, precision)
     library, model = library or Library(), find_manifest(name)
     folder = library.require(model, NEEDED)
     return read_released(
@@ -59,7 +56,8 @@ def find_manifest(name: str) -> Manifest:
 
 def sizes_of(name: str) -> Sizes:
     """Without its files. Raises `Unavailable`."""
-    return read_sizes(PUPPET / f"{EMBEDDED}.json") if find_manifest(name).embedded else Sizes()
+    model = find_manifest(name)
+    return read_sizes(Library().folder(model) / f"{name}.json") if model.embedded else Sizes()
 
 
 def installed(library: Library | None = None) -> tuple[str, ...]:

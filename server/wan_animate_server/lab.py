@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
 XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 """Of linear sRGB (IEC 61966-2-1)."""
 
 WHITE = (0.95047, 1.0, 1.08883)
 """D65."""
+
+BLOCK = 8
+"""Pixels of a side whose mean colour is compared, so that light is judged and not sharpness."""
 
 
 def lab(rgb: Tensor) -> Tensor:
@@ -54,3 +58,17 @@ def _evenness(hue: Tensor) -> Tensor:
     """(15): how finely hues are told apart there."""
     terms = ((-0.17, 1, -30), (0.24, 2, 0), (0.32, 3, 6), (-0.20, 4, -63))
     return 1 + torch.stack([a * torch.cos(n * hue + torch.deg2rad(hue.new_tensor(by))) for a, n, by in terms]).sum(0)
+
+
+def colour_error(pictures: Tensor, truth: Tensor, weight: Tensor) -> float:
+    """Mean ΔE 2000 of pictures [B, 3, T, H, W], −1..1, over blocks half of which `weight` [B, T, H, W] is in."""
+    share = avg_pool3d(weight, (1, BLOCK, BLOCK))
+    one, other = (lab(_block_means(clip, weight, share)) for clip in (pictures, truth))
+    inside = share > 0.5
+    return float(delta_e(one, other)[inside].mean())
+
+
+def _block_means(clip: Tensor, weight: Tensor, share: Tensor) -> Tensor:
+    """Mean colours inside `weight` [B, T, h, w, 3], 0..1."""
+    total = avg_pool3d((clip.clamp(-1, 1) + 1) / 2 * weight[:, None], (1, BLOCK, BLOCK))
+    return (total / share[:, None].clamp_min(1e-3)).movedim(1, -1)

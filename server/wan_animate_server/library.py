@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -34,13 +34,20 @@ from wan_animate_blender.wire import (
 )
 
 from .download import Source, fetch, part_of, size_of
+from .names import Part
 
 MANIFESTS = Path(__file__).parent / "manifests"
 HUB = "https://huggingface.co"
 ROOT_VARIABLE = "WAN_ANIMATE_MODELS"
+PUPPET_VARIABLE = "WAN_ANIMATE_PUPPET"
+"""Names another folder for the small model than the one that comes with the program: one that is in training."""
 RECORD = "record.json"
+RELIGHT = "relight"
+"""The part of a manifest that is the relighting LoRA."""
 LORA = "lora"
 """The part of a manifest that is a LoRA which comes with the model, but for the relighting one."""
+UNKNOWN_LICENCE = "as its origin says"
+"""Of a file that no manifest names."""
 LORAS = "loras"
 """Folder in the library for everybody's own."""
 DOWNLOADS = 4
@@ -140,7 +147,20 @@ class Pulled:
 def manifests() -> dict[str, Manifest]:
     """All models that this version knows, by name."""
     found = (Manifest.loads(path.read_bytes()) for path in sorted(MANIFESTS.glob("*.json")))
-    return {manifest.name: manifest for manifest in found}
+    return {manifest.name: _where_it_lies(manifest) for manifest in found}
+
+
+def _where_it_lies(manifest: Manifest) -> Manifest:
+    """The small model in the folder that `WAN_ANIMATE_PUPPET` names has the files that lie there."""
+    folder = os.environ.get(PUPPET_VARIABLE)
+    if not manifest.embedded or not folder:
+        return manifest
+    weights = sorted(path.stem for path in Path(folder).glob("*.safetensors") if path.stem not in set(Part))
+    files = (
+        ManifestFile(path=f"{name}.safetensors", part=name if name == RELIGHT else LORA, licence=UNKNOWN_LICENCE)
+        for name in weights
+    )
+    return replace(manifest, files=(*manifest.files, *files))
 
 
 def manifest(name: str) -> Manifest:
@@ -164,7 +184,9 @@ class Library:
     root: Path = field(default_factory=default_root)
 
     def folder(self, model: Manifest) -> Path:
-        return MANIFESTS.parent / model.name if model.embedded else self.root / model.name
+        if model.embedded:
+            return Path(os.environ.get(PUPPET_VARIABLE) or MANIFESTS.parent / model.name)
+        return self.root / model.name
 
     def record(self, model: Manifest) -> dict[str, FileEntry]:
         """What arrived, by path: the manifest's files and what was imported beside them."""
@@ -188,7 +210,7 @@ class Library:
         if file and file.sha256:
             kind = HashKind.PINNED
         size = entry.size if entry else file.size if file else None
-        return Held(path, state, kind, file.licence if file else "as its origin says", size)
+        return Held(path, state, kind, file.licence if file else UNKNOWN_LICENCE, size)
 
     def brought(self, model: Manifest, part: str) -> list[Path]:
         """The files of one part of a model that are here."""

@@ -28,9 +28,13 @@ def region(matte: Tensor, keypoints: Tensor, seeds: Tensor) -> Tensor:
 
     Seeds int64 [B] choose the shape of each clip's regions.
     """
-    height, width = matte.shape[-2:]
     chance = Chance.of_clips(seeds, "train").named("region")
-    kind = chance.chosen("kind", *_SHARES)
+    return shaped(matte, keypoints, chance.chosen("kind", *_SHARES))
+
+
+def shaped(matte: Tensor, keypoints: Tensor, kind: Tensor) -> Tensor:
+    """The same with regions of the `kind` int64 [B] that is asked for: `BODY`, `GROWN`, `BOX` or `CLIP_BOX`."""
+    height, width = matte.shape[-2:]
     core = (matte >= hull.ALMOST_NOTHING) | body(keypoints, height, width)
     near = hull.growth(height, width)
     grown, wide = _grown(core, near), _grown(core, 3 * near)
