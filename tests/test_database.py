@@ -161,8 +161,10 @@ def test_a_server_that_starts_with_an_old_file_renders_what_waited_in_it(tmp_pat
         job = running.submit(folder)
     file = running.data / "jobs.sqlite"
     with closing(sqlite3.connect(file)) as connection:
-        connection.executescript("DROP INDEX waiting; DROP TABLE queue; DROP TABLE workers; PRAGMA user_version = 0")
-        for column in ("sender", "priority", "place", "preview", "retake", "folder"):
+        connection.executescript(
+            "DROP TRIGGER ending; DROP INDEX waiting; DROP TABLE queue; DROP TABLE workers; PRAGMA user_version = 0"
+        )
+        for column in ("sender", "priority", "place", "preview", "retake", "folder", "ended"):
             connection.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
     with serving(tmp_path / "server") as again:
         assert again.finished(job.id).state is JobState.DONE

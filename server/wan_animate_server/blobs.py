@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wan_animate_blender.wire import FileEntry, sha256_file
@@ -29,12 +31,34 @@ class Blobs:
 
     folder: Path
     capacity: Capacity
+    _using: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held while a blob is found or removed, so that none goes after somebody was told that it is here."""
+
+    @property
+    def incoming(self) -> Path:
+        """Uploads that are not whole yet."""
+        return self.folder / "incoming"
 
     def path(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256
 
     def has(self, sha256: str) -> bool:
-        return self.path(sha256).is_file()
+        """Whether it is here; its time then says that somebody had use of it."""
+        with self._using, suppress(FileNotFoundError):
+            os.utime(self.path(sha256))
+            return True
+        return False
+
+    def remove(self, sha256: str, since: float) -> bool:
+        """Forget a blob, unless somebody had use of it after `since`, in seconds since 1970. False: it is still here.
+
+        Jobs that have it keep it: they have names of their own for it, or copies.
+        """
+        with self._using, suppress(FileNotFoundError):
+            if self.path(sha256).stat().st_mtime > since:
+                return False
+            self.path(sha256).unlink()
+        return True
 
     def offset(self, sha256: str) -> int:
         """Bytes of an unfinished upload that are here."""
@@ -96,4 +120,4 @@ class Blobs:
             )
 
     def _part(self, sha256: str) -> Path:
-        return self.folder / "incoming" / f"{sha256}.part"
+        return self.incoming / f"{sha256}.part"

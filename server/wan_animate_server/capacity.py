@@ -20,6 +20,9 @@ class Capacity:
 
     def __init__(self, root: Path, limit: int | None) -> None:
         self.root, self.limit = root, limit
+        self.short = threading.Event()
+        """Set when something did not fit, for whoever makes room."""
+        self._lacking = 0
         self._lock = threading.Lock()
         self._used, self._counted = 0, float("-inf")
 
@@ -31,7 +34,18 @@ class Capacity:
             age = time.monotonic() - self._counted
             if age > _COUNT_SECONDS or (self._used + more > self.limit and age > _FULL_SECONDS):
                 self._used, self._counted = used(self.root), time.monotonic()
-            return self._used + more <= self.limit
+            if self._used + more <= self.limit:
+                return True
+            self._lacking = max(self._lacking, more)
+        self.short.set()
+        return False
+
+    def lacking(self) -> int:
+        """The most bytes that were refused since somebody asked this."""
+        with self._lock:
+            lacking, self._lacking = self._lacking, 0
+        self.short.clear()
+        return lacking
 
     def note(self, more: int) -> None:
         """`more` bytes have come in."""
@@ -41,14 +55,15 @@ class Capacity:
 
 def used(root: Path) -> int:
     """Bytes of all files below `root`; one with several names counts once."""
-    return sum({(at.st_dev, at.st_ino): at.st_size for at in _files(str(root))}.values())
+    return sum({(at.st_dev, at.st_ino): at.st_size for at in files(str(root))}.values())
 
 
-def _files(folder: str) -> Iterator[os.stat_result]:
+def files(folder: str) -> Iterator[os.stat_result]:
+    """All that are below `folder`, links not followed; nothing of what is removed meanwhile."""
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:  # removed meanwhile
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(entry.path)
+                yield from files(entry.path)
             else:
                 with suppress(FileNotFoundError):
                     yield entry.stat(follow_symlinks=False)

@@ -20,12 +20,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from wan_animate_blender.wire import TAKES, BadInput, Convention, Mode, Retake
 
-from . import models, progress, tokens
+from . import maintenance, models, progress, tokens
 from .version import version
 
 app = typer.Typer(name="wan-animate", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(models.app)
 app.add_typer(tokens.app)
+app.command()(maintenance.clean)
 
 
 class Device(StrEnum):
@@ -73,7 +74,11 @@ def serve(
         list[str] | None, typer.Option(help="A name under which clients ask, besides the machine's own; repeatable.")
     ] = None,
     store_limit: Annotated[
-        float | None, typer.Option(min=0.001, help="GB that jobs, uploads and segments may take; uploads end there.")
+        float | None,
+        typer.Option(min=0.001, help="GB of the data folder: what is of no use goes, else uploads end there."),
+    ] = None,
+    keep_days: Annotated[
+        float | None, typer.Option(min=1, help="Days after which ended jobs, uploads and segments go.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for jobs and uploads.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the token; made when it is not there.")] = None,
@@ -100,6 +105,7 @@ def serve(
     WAN_ANIMATE_TOKEN in the environment goes before the token file.
     """
     from .listening import Place
+    from .retention import Policy
     from .serve import serve as serve_now
     from .supervisor import Limits
 
@@ -109,7 +115,7 @@ def serve(
         place=place, data=data, token_file=token_file, ready_file=ready_file, devices=device or ["cpu"],
         roots=root or [], with_parent=with_parent,
         limits=Limits(silence=silence, memory=None if memory_limit is None else round(memory_limit * 1e9)),
-        store_limit=None if store_limit is None else round(store_limit * 1e9),
+        policy=Policy(keep_days, None if store_limit is None else round(store_limit * 1e9)),
     )  # fmt: skip
 
 

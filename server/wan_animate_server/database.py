@@ -46,7 +46,17 @@ _SECOND = (
     "DROP TABLE IF EXISTS models",
 )
 
-MIGRATIONS = (_FIRST, _SECOND)
+# `ended` is when a job came to its end, in seconds since 1970; of those that had before, when their file was migrated.
+_THIRD = (
+    "ALTER TABLE jobs ADD COLUMN ended REAL",
+    "UPDATE jobs SET ended = CAST(strftime('%s', 'now') AS REAL) WHERE state IN ('done', 'failed', 'cancelled')",
+    """CREATE TRIGGER ending AFTER UPDATE OF state ON jobs
+    WHEN NEW.state IN ('done', 'failed', 'cancelled') AND OLD.state <> NEW.state BEGIN
+        UPDATE jobs SET ended = CAST(strftime('%s', 'now') AS REAL) WHERE number = NEW.number;
+    END""",
+)
+
+MIGRATIONS = (_FIRST, _SECOND, _THIRD)
 """Each turns a file of the version that is its index into the next one. Only ever added to."""
 
 _BUSY_SECONDS = 30.0

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import platformdirs
 
 from wan_animate_blender.wire import (
     EXPORT_PREFIX,
@@ -15,11 +19,17 @@ from wan_animate_blender.wire import (
     SHOT_FILE,
     TAKE_FILE,
     TAKES,
+    BadInput,
     Shot,
     check_path,
     version_name,
     write_atomically,
 )
+
+
+def default_data() -> Path:
+    """Where a server keeps its data unless it is told: in the user's data folder."""
+    return platformdirs.user_data_path("wan-animate", appauthor=False)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,31 @@ class DataFolder:
         """One store for all jobs: a shot that comes again finds what was rendered for it before."""
         return self.root / SEGMENTS
 
+    @property
+    def trash(self) -> Path:
+        """Where folders are on their way out: whatever lies here is nobody's."""
+        return self.root / "trash"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other servers out of the data folder, by a lock that no killed process leaves behind.
+
+        Raises `BadInput` when somebody else has it.
+        """
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # plates are nobody else's business
+            lock = sqlite3.connect(self.root / "server.lock", timeout=0, isolation_level=None)
+            lock.execute("BEGIN EXCLUSIVE")
+        except (OSError, sqlite3.Error) as error:
+            raise BadInput(
+                f"the data folder {self.root} is used by another server or cannot be written ({error}); "
+                "choose another one with --data"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.close()
+
     def export(self, job: str, shot: str) -> Path:
         return self.jobs / job / shot / version_name(EXPORT_PREFIX, 1)
 
@@ -62,6 +97,10 @@ class DataFolder:
     def previews(self, job: str) -> Path:
         """Small pictures of frames that somebody looked at."""
         return self.jobs / job / ".previews"
+
+    def fetched(self, job: str) -> Path:
+        """A file that tells by its time when somebody last fetched something of the finished take."""
+        return self.jobs / job / ".fetched"
 
     def lay_out(self, job: str, shot: Shot, blob: Callable[[str], Path]) -> None:
         """Make the shot folder of `job` from blobs by their SHA-256, by hard links where the disk has them.
@@ -106,10 +145,23 @@ class DataFolder:
 
     def remove(self, job: str) -> None:
         """Remove the folder of `job`; what cannot be removed now is a stray at the next start."""
-        shutil.rmtree(self.jobs / job, ignore_errors=True)
+        self.discard(self.jobs / job)
+
+    def discard(self, folder: Path) -> None:
+        """Remove a folder: at once it is not there any more, and if this breaks off, the rest goes at the next start.
+
+        Where one of its files is in use and the system does not let it go, what can be removed of it is.
+        """
+        away = self.trash / uuid.uuid4().hex
+        with suppress(OSError):
+            self.trash.mkdir(exist_ok=True)
+            folder.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def remove_strays(self, known: Collection[str]) -> None:
         """Remove folders of jobs that are not in the queue, because the server was killed in between."""
+        shutil.rmtree(self.trash, ignore_errors=True)
         for folder in self.jobs.glob("*"):
             if folder.name not in known:
                 self.remove(folder.name)

@@ -81,6 +81,12 @@ class Jobs:
         rows = self.database.read(f"SELECT {_COLUMNS} FROM jobs ORDER BY number DESC LIMIT ?", newest)
         return [_job(row) for row in reversed(rows)]
 
+    def endings(self) -> dict[str, float]:
+        """The jobs that have ended, and when, in whole seconds since 1970."""
+        return {
+            row["id"]: row["ended"] for row in self.database.read(f"SELECT id, ended FROM jobs WHERE state IN {_FINAL}")
+        }
+
     # What people ask for.
 
     def cancel(self, job: str) -> Job | None:

@@ -152,8 +152,7 @@ def _queue_folder(folder: str, sender: str, desk: Desk) -> Job:
 
 
 def queue_retake(job: Job, retake: Retake, sender: str, desk: Desk) -> Job:
-    """A new job that makes some frames of `job` anew. Raises `Refusal` (409, 422, 507)."""
-    """The new job that makes some frames of a done one anew. Raises `Refusal`."""
+    """A new job that makes some frames of a done one anew. Raises `Refusal` (404, 409, 422, 507)."""
     folder = newest_take(desk.data.takes(job.id, job.shot))
     take = folder and read_take(folder)
     if job.state is not JobState.DONE or not folder or not take or take.state is not TakeState.COMPLETE:
@@ -166,6 +165,9 @@ def queue_retake(job: Job, retake: Retake, sender: str, desk: Desk) -> Job:
     handed, made = desk.jobs.folder(job.id), uuid.uuid4().hex
     export = None if handed else desk.data.export(job.id, job.shot)
     _made(lambda: desk.data.lay_out_retake(made, job.shot, export, folder, take.files))
+    if desk.jobs.get(job.id) is None:  # it was removed meanwhile, perhaps before all of it was linked
+        desk.data.remove(made)
+        raise Refusal(404, "not-found", f"the job {job.id} was removed a moment ago; send the shot again")
     return desk.jobs.add_retake(made, job, retake, by=sender)
 
 

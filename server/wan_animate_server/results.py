@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from pathlib import Path
 
 from fastapi import Response
@@ -23,14 +24,14 @@ routes = guarded()
 @routes.get("/jobs/{job}/take", response_model=Take, responses=refusals(404))
 def show_take(job: KnownJob, desk: AtDesk) -> JSONResponse:
     """What the job has rendered so far."""
-    return JSONResponse(_take(job, desk)[1].to_json(), headers=NEVER_STORED)
+    return JSONResponse(_fetched(job, desk)[1].to_json(), headers=NEVER_STORED)
 
 
 @routes.get("/jobs/{job}/take.tar", response_class=Response,
             responses=refusals(404, 409) | bytes_of("application/x-tar", "take.json and its files"))  # fmt: skip
 def stream_take(job: KnownJob, desk: AtDesk) -> StreamingResponse:
     """A complete take in one stream."""
-    folder, take = _take(job, desk)
+    folder, take = _fetched(job, desk)
     if take.state is not TakeState.COMPLETE:
         raise Refusal(409, "not-done", f"the take of the job {job.id} is not complete; fetch its frames one by one")
     for path in take.files:
@@ -58,7 +59,7 @@ def show_preview(job: KnownJob, desk: AtDesk) -> Response:
             responses=refusals(404) | bytes_of("application/octet-stream", "the file"))  # fmt: skip
 def show_frame(path: str, job: KnownJob, desk: AtDesk) -> FileResponse:
     """A file that the take lists, and nothing else."""
-    folder, take = _take(job, desk)
+    folder, take = _fetched(job, desk)
     if path not in take.files:
         raise Refusal(404, "not-found", f"the take of the job {job.id} lists no file {path[:200]!r}")
     _expect_own(folder, path)
@@ -68,6 +69,15 @@ def show_frame(path: str, job: KnownJob, desk: AtDesk) -> FileResponse:
 def _expect_own(folder: Path, path: str) -> None:
     if not stays(folder.resolve(), folder / path):
         raise Refusal(404, "not-found", f"the file {path[:200]!r} is gone, or is a link that leads out of its take")
+
+
+def _fetched(job: Job, desk: Desk) -> tuple[Path, Take]:
+    """The take for somebody who fetches it; of a complete one it is noted when, because it is kept that much longer."""
+    folder, take = _take(job, desk)
+    if take.state is TakeState.COMPLETE:
+        with suppress(OSError):  # on a full disk it counts as not fetched, and is kept all the more
+            desk.data.fetched(job.id).touch()
+    return folder, take
 
 
 def _take(job: Job, desk: Desk) -> tuple[Path, Take]:

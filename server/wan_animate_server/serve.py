@@ -6,14 +6,11 @@ import json
 import logging
 import os
 import socket
-import sqlite3
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import platformdirs
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -21,14 +18,17 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from wan_animate_blender.wire import WIRE_HEADER, WIRE_VERSION, BadInput, write_atomically
 
 from .app import create_app
-from .datafolder import DataFolder
+from .blobs import Blobs
+from .datafolder import DataFolder, default_data
 from .gate import HEAD_BYTES, Gate
 from .handover import Handover
 from .jobs import Jobs
-from .keyring import NAME, Keyring, own_secret, token_path
+from .keyring import Keyring, own_secret, token_path
 from .listening import Place
 from .patience import Connection
+from .retention import Policy
 from .supervisor import TOKEN_VARIABLE, Limits, Supervisor
+from .upkeep import Keeper, Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -49,33 +49,37 @@ def serve(
     limits: Limits,
     roots: Sequence[Path],
     with_parent: bool,
-    store_limit: int | None,
+    policy: Policy,
 ) -> None:
     """Serve until a signal says stop; then the worker's job is back in the queue and no process is left.
 
-    `store_limit` is in bytes; `ready_file` is written when requests are answered: {"url", "token_file", "pid"}.
+    `policy` says what is kept; `ready_file` is written when requests are answered: {"url", "token_file", "pid"}.
     There is one worker for each of `devices`. Shot folders below `roots` may be handed over instead of uploaded. A
     server `with_parent` also stops when its standard input ends, as it does when the process that started it is gone.
     Raises `BadInput` or `Unavailable` when that cannot be.
     """
-    folder = DataFolder((data or platformdirs.user_data_path(NAME, appauthor=False)).resolve())
+    folder = DataFolder((data or default_data()).resolve())
     secret, token = os.environ.get(TOKEN_VARIABLE, "").strip() or None, token_path(token_file)
     keys = Keyring(token, secret)
     if not place.is_local and len(secret or own_secret(token)) < _WEAK:
         raise BadInput(f"the token has fewer than {_WEAK} characters; delete the token file, and a good one is made")
-    with _alone(folder), place.listening() as door:
+    with folder.alone(), place.listening() as door:
         jobs = Jobs(folder.queue)
         folder.remove_strays({job.id for job in jobs.all()})
         supervisor = Supervisor(folder, jobs, devices, limits)
-        app = create_app(folder, jobs, keys, store_limit, Handover.below(roots))
+        app = create_app(folder, jobs, keys, policy.limit, Handover.below(roots))
         server = _Server(_config(app, place, keys), place.url(door), None if secret else token, ready_file)
+        blobs: Blobs = app.state.desk.blobs
+        keeper = Keeper(Upkeep(folder, jobs, blobs), policy, blobs.capacity)
         supervisor.start()
+        keeper.start()
         if with_parent:
             threading.Thread(target=server.end_with_parent, daemon=True).start()
         try:
             server.run(sockets=[door])
         finally:
             supervisor.stop()
+            keeper.stop()
             if ready_file:
                 ready_file.unlink(missing_ok=True)
 
@@ -113,21 +117,3 @@ class _Server(uvicorn.Server):
         if self._ready_file:
             ready = {"url": self._url, "token_file": file, "pid": os.getpid()}
             write_atomically(self._ready_file, json.dumps(ready).encode())
-
-
-@contextmanager
-def _alone(data: DataFolder) -> Iterator[None]:
-    """Keep other servers out of the data folder, by a lock that no killed process leaves behind."""
-    try:
-        data.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # plates are nobody else's business
-        lock = sqlite3.connect(data.root / "server.lock", timeout=0, isolation_level=None)
-        lock.execute("BEGIN EXCLUSIVE")
-    except (OSError, sqlite3.Error) as error:
-        raise BadInput(
-            f"the data folder {data.root} is used by another server or cannot be written ({error}); "
-            "choose another one with --data"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.close()
