@@ -3,7 +3,7 @@
 from importlib import import_module
 
 ROOMS = (
-    "preferences", "proportions", "person", "ledger", "properties", "desk", "operators", "people",
+    "preferences", "proportions", "person", "ledger", "finish", "properties", "desk", "operators", "people",
     "casting", "presets", "panels", "proofing", "listing", "stacking", "masking", "bones", "fitting", "overlay",
     "resumption", "jobs", "retaking", "hosting", "commands",
 )  # fmt: skip

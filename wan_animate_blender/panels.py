@@ -49,7 +49,7 @@ class WAN_ANIMATE_PT_strip(InSidebar, bpy.types.Panel):
 
 class WAN_ANIMATE_PT_advanced(BelowStrip, bpy.types.Panel):
     bl_label = "Advanced"
-    bl_order = 1  # after all others
+    bl_order = 2  # after all others
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -69,6 +69,23 @@ class WAN_ANIMATE_PT_advanced(BelowStrip, bpy.types.Panel):
             column = layout.column(align=True)
             for name in names:
                 column.prop(ours, name)
+
+
+class WAN_ANIMATE_PT_finish(BelowStrip, bpy.types.Panel):
+    bl_label = "Finish and Delivery"
+    bl_order = 1
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split, layout.use_property_decorate = True, False
+        finish = identity.active(context)[1].wan_animate.finish
+        layout.prop(finish, "seams")
+        layout.prop(finish, "format")
+        layout.column(align=True).prop(finish, "layers")
+        layout.prop(finish, "convention")
+        column = layout.column(align=True)
+        for name in ("template", "show", "sequence", "shot_code", "first"):
+            column.prop(finish, name)
 
 
 class WAN_ANIMATE_PT_camera(BelowStrip, bpy.types.Panel):
@@ -161,5 +178,5 @@ def _stage(news: News | None) -> str:
 
 
 register, unregister = bpy.utils.register_classes_factory(
-    (WAN_ANIMATE_PT_strip, WAN_ANIMATE_PT_camera, WAN_ANIMATE_PT_advanced)
+    (WAN_ANIMATE_PT_strip, WAN_ANIMATE_PT_camera, WAN_ANIMATE_PT_finish, WAN_ANIMATE_PT_advanced)
 )

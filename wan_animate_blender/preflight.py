@@ -86,7 +86,7 @@ def look(scene: bpy.types.Scene, strip: timeline.Strip) -> Problems:
 def _question(strip: timeline.Strip) -> str:
     """Changes whenever something is set anew on the strip."""
     ours = strip.wan_animate
-    set_on_it = [_values(group) for group in (ours, *ours.people)]
+    set_on_it = [_values(group) for group in (ours, ours.finish, *ours.people)]
     return repr((set_on_it, timeline.frame_range(strip), strip.type))
 
 

@@ -14,6 +14,7 @@ from bpy.props import (
 )
 
 from . import timeline, wire
+from .finish import WanAnimateFinish
 from .ledger import WanAnimateJob
 from .person import HIDDEN, WanAnimatePerson, strip_names
 
@@ -46,6 +47,8 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
     """Back to front. Empty until a strip is looked at for the first time."""
     active_person: IntProperty(options=HIDDEN)
     """Which one the panel shows."""
+    finish: PointerProperty(type=WanAnimateFinish, options=HIDDEN)
+    """What becomes of frames on their way into a take."""
 
     shot: StringProperty(
         name="Shot",
@@ -221,7 +224,7 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
             overlap=int(self.overlap),
             plan=wire.Plan(self.plan),
             relight=self.relight,
-            loras=_loras(self.loras),
+            loras=wire.overridden(STANDARD, [f"loras={self.loras}"]).loras,
             area=self.area or None,
             roi=self.roi,
             prompt=self.prompt or None,
@@ -233,22 +236,6 @@ def _free_name(taken: list[str]) -> str:
     while (name := f"Person {number}") in taken:
         number += 1
     return name
-
-
-def _loras(text: str) -> tuple[wire.LoraUse, ...]:
-    """What "lightx2v 1.0, costume" asks for. Raises `wire.BadInput`."""
-    return tuple(_lora(words.split()) for words in text.split(",") if words.strip())
-
-
-def _lora(words: list[str]) -> wire.LoraUse:
-    name, *strength = words
-    try:
-        return wire.LoraUse(name=name, strength=float(*strength) if strength else 1.0)
-    except (TypeError, ValueError) as error:
-        given = " ".join(words)
-        raise wire.BadInput(
-            f"the LoRA {given!r} is not understood; write a name and a number, such as: costume 0.6"
-        ) from error
 
 
 classes = (WanAnimateStrip,)

@@ -13,7 +13,7 @@ from . import clip, export, face, identity, matte, timeline
 from .edges import Edges
 from .person import WanAnimatePerson
 from .properties import WanAnimateStrip
-from .wire import BadInput, FaceSource, Finish, MapUse, Mode, RasterKind, Settings
+from .wire import BadInput, FaceSource, MapUse, Mode, RasterKind, Settings
 
 
 def prepare(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> list[export.Request]:
@@ -187,4 +187,4 @@ def _clean_plate(scene: bpy.types.Scene, name: str) -> timeline.Strip | None:
 
 def _settings(ours: WanAnimateStrip, person: WanAnimatePerson) -> Settings:
     grow, feather = (None if pixels < 0 else pixels for pixels in (person.region_grow, person.region_feather))
-    return replace(ours.settings(), region_grow=grow, finish=Finish(feather=feather))
+    return replace(ours.settings(), region_grow=grow, finish=ours.finish.read(feather))

@@ -118,10 +118,15 @@ def test_loras_are_names_with_strengths(plate: Any, text: str, asked: tuple[tupl
     assert plate.wan_animate.settings().loras == tuple(wire.LoraUse(name=n, strength=s) for n, s in asked)
 
 
-@pytest.mark.parametrize("text", ["costume much", "costume 1 2", "costume 99", "../secret 1"])
-def test_loras_that_are_not_understood_are_one_sentence(plate: Any, text: str) -> None:
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("costume much", "expected a number"),
+    ("costume 1 2", "'costume 1 2', expected name and strength"),
+    ("costume 99", "expected a number from -4 to 4"),
+    ("../secret 1", "expected the name of a file"),
+])  # fmt: skip
+def test_loras_that_are_not_understood_are_one_sentence(plate: Any, text: str, sentence: str) -> None:
     plate.wan_animate.loras = text
-    with pytest.raises(wire.BadInput, match="such as: costume"):
+    with pytest.raises(wire.BadInput, match=sentence):
         plate.wan_animate.settings()
 
 
@@ -339,7 +344,7 @@ NOT_SET = ("rna_type", "name", "people")
 
 def test_every_setting_can_be_reached_and_has_a_tooltip(plate: Any) -> None:
     plate.wan_animate.person.use_rig_start = True
-    groups = plate.wan_animate, plate.wan_animate.person
+    groups = plate.wan_animate, plate.wan_animate.person, plate.wan_animate.finish
     drawn = {name for group in groups for panel in our_panels() for name in drawn_for_all(panel, group)}
     settings = [p for group in groups for p in group.bl_rna.properties if p.identifier not in NOT_SET]
     visible = [p for p in settings if not p.is_hidden]
@@ -349,7 +354,7 @@ def test_every_setting_can_be_reached_and_has_a_tooltip(plate: Any) -> None:
 
 def drawn_for_all(panel: type, group: Any) -> Iterator[str]:
     """What `panel` draws for every choice in `group`: some bring fields of their own."""
-    for choice in (p for p in group.bl_rna.properties if p.type == "ENUM"):
+    for choice in (p for p in group.bl_rna.properties if p.type == "ENUM" and not p.is_enum_flag):
         before = getattr(group, choice.identifier)
         for item in choice.enum_items:
             setattr(group, choice.identifier, item.identifier)
