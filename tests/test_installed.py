@@ -301,17 +301,19 @@ def test_a_lora_that_a_model_brings_is_asked_for_by_its_name(complete: Path, lib
 
 
 def test_another_folder_may_be_the_small_model_with_the_loras_that_lie_in_it(
-    tmp_path: Path, library: Library, own: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(PUPPET, tmp_path / "trained")
-    path = tmp_path / "trained" / "puppet.json"
+    trained, library = tmp_path / "trained", Library(tmp_path / "models")
+    shutil.copytree(PUPPET, trained)
+    path = trained / "puppet.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"area": 4096}))
     for name in ("relight", "fast"):
-        shutil.copy(library.root / "loras" / f"{own}.safetensors", tmp_path / "trained" / f"{name}.safetensors")
-    monkeypatch.setenv("WAN_ANIMATE_PUPPET", str(tmp_path / "trained"))
+        save_file({"up": torch.zeros(1)}, trained / f"{name}.safetensors")
+    assert installed.find_relight(library, "puppet") is None
+    monkeypatch.setenv("WAN_ANIMATE_PUPPET", str(trained))
     assert (installed.sizes_of("puppet").area, load_model("puppet").area) == (4096, 4096)
-    assert installed.find_relight(library, "puppet") == tmp_path / "trained" / "relight.safetensors"
-    assert installed.find_lora(library, "puppet", "fast") == tmp_path / "trained" / "fast.safetensors"
+    assert installed.find_relight(library, "puppet") == trained / "relight.safetensors"
+    assert installed.find_lora(library, "puppet", "fast") == trained / "fast.safetensors"
 
 
 def test_the_small_models_manifest_names_every_file_in_its_folder() -> None:
