@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wan_animate_blender.wire import BadInput
-from wan_animate_server.colour import Clipped, Space
+from wan_animate_blender.wire import BadInput, Clipped
+from wan_animate_server.colour import Space
 
 SPACES = (
     "Linear Rec.709", "Linear Rec.2020", "Linear DCI-P3 D65", "Linear Adobe RGB", "ACEScg", "ACES2065-1",

@@ -166,7 +166,7 @@ def test_animate_mode_makes_opaque_frames_and_nothing_else(make_shot: Make) -> N
     assert take.height > take.width, "the character picture is upright"
     for n in range(1001, 1006):
         assert picture(folder / f"generated/{n}.png").shape == (take.height, take.width, 3)
-    assert {path.split("/")[0] for path in take.files} == {"generated", "preview.mp4"}
+    assert {path.split("/")[0] for path in take.files} == {"generated", "preview.mp4", "report.html", "report.json"}
 
 
 def test_a_second_render_is_the_next_version_and_computes_nothing_again(rendered: Rendered) -> None:
@@ -259,7 +259,7 @@ def test_a_linear_plate_comes_back_as_exr_of_its_own_type_bit_for_bit_where_noth
         assert (alpha == 0).any() and (alpha == 1).any()
         assert (comp[alpha == 1] != plate[alpha == 1]).all(axis=1).mean() > 0.9
         assert comp[alpha == 1].max() <= 1.01, "the character has no light above white"
-    assert {Path(path).suffix for path in take.files} == {".exr", ".mp4"}
+    assert {Path(path).suffix for path in take.files} == {".exr", ".mp4", ".html", ".json"}
 
 
 def test_the_layers_over_a_linear_plate_belong_together(lit: Rendered) -> None:

@@ -189,6 +189,22 @@ def deliver(
 
 
 @app.command()
+def report(
+    take: Annotated[Path, typer.Argument(help="Folder of a complete take, such as SH010/takes/v001.")],
+    shot: Annotated[
+        Path | None, typer.Option(help="Folder of the export that it was rendered from; by default looked for.")
+    ] = None,
+) -> None:
+    """Look at a take as it is now: write its report beside it. Ends with 64 where something is not as it must be."""
+    from .report.files import write_beside
+
+    page, found = write_beside(take, shot)
+    typer.echo(page)
+    if wrongs := found.wrongs():
+        raise BadInput("; ".join(wrongs))
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("wan-animate-demo"),
     mode: Annotated[

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PyOpenColorIO
 
-from wan_animate_blender.wire import BadInput
+from wan_animate_blender.wire import BadInput, Clipped
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,41 +34,6 @@ _HALF_A_LEVEL = 0.5 / 255
 
 _STRIP = 1 << 15
 """Pixels that are converted at once: they stay in the processor's cache, which is more than twice as fast."""
-
-
-@dataclass(frozen=True)
-class Clipped:
-    """How many of the plate's samples the model could not be shown as they are. Sums up over frames."""
-
-    samples: int = 0
-    above: int = 0
-    below: int = 0
-    brightest: float = 0.0
-    """The largest finite sample, in the plate's numbers."""
-
-    def __add__(self, other: Clipped) -> Clipped:
-        return Clipped(
-            self.samples + other.samples, self.above + other.above, self.below + other.below,
-            max(self.brightest, other.brightest),
-        )  # fmt: skip
-
-    def notes(self) -> tuple[str, ...]:
-        """A sentence for each kind of clipping that there was."""
-        said = []
-        if self.above:
-            said.append(
-                f"{self._share(self.above)} of the plate's samples inside the region are brighter than 1, which is the "
-                f"most that the model sees and makes (the brightest is {self.brightest:.4g})"
-            )
-        if self.below:
-            said.append(
-                f"{self._share(self.below)} of the plate's samples inside the region are no number or outside sRGB's "
-                "colours, and 0 to the model"
-            )
-        return tuple(said)
-
-    def _share(self, count: int) -> str:
-        return f"{100 * count / self.samples:.2g} %"
 
 
 class Space:

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from wan_animate_blender.wire import SeamRecord, SegmentRecord, Take
+from wan_animate_blender.wire import Clipped, SeamRecord, SegmentRecord, Take
 
 from .basis import Basis
-from .colour import Clipped
 from .guard import Anchored, Guard
 from .layering import Layering, Written
 from .pipeline import Decoded
@@ -35,7 +34,7 @@ _COPIED = 16
 """Frames that are copied at a time."""
 
 
-def _writers(take: Take) -> int:
+def writers(take: Take) -> int:
     """How many frames are put together at once: no more than there are processors, and than memory is for."""
     return min(os.cpu_count() or 1, max(_MEMORY // (_PIXEL * take.width * take.height), 1))
 
@@ -79,7 +78,7 @@ class Delivery:
         Frames that nobody delivers are copied from `basis`. `check` stops the waiting for files by raising.
         """
         # Blocks end in the opposite order: the pool first, for the movie's last frames come from it.
-        with Preview(movie, take.take.fps) as preview, ThreadPoolExecutor(_writers(take.take)) as pool:
+        with Preview(movie, take.take.fps) as preview, ThreadPoolExecutor(writers(take.take)) as pool:
             delivery = cls(signals, take, preview, pool, check, basis)
             try:
                 yield delivery
@@ -131,7 +130,7 @@ class Delivery:
         files = [self._layering.path(layer, number) for layer in take.layers for number in run.numbers]
         notes = (*self._notes, *self._clipped.notes())
         segments = (*take.segments, run.record) if run.record else take.segments
-        self._take.note(files, segments=segments, seams=self._seams(run), notes=notes)
+        self._take.note(files, segments=segments, seams=self._seams(run), notes=notes, clipped=self._clipped)
         self.frames += len(run.numbers)
 
     def _show(self, frame: Future[Written]) -> None:

@@ -46,6 +46,17 @@ def read(path: Path) -> Light:
     return np.stack([channels[name].pixels for name in "RGB"], axis=2)
 
 
+def read_grey(path: Path) -> Light:
+    """The samples [H, W] of a file of one channel Y, such as the matte of a take. Raises `BadInput`."""
+    try:
+        file = OpenEXR.File(str(path), separate_channels=True)
+    except (OSError, RuntimeError) as error:
+        raise BadInput(f"{path} is not an EXR picture that can be read; render the take again") from error
+    if not file.parts or "Y" not in file.channels():
+        raise BadInput(f"{path} is damaged or not of one channel Y; render the take again")
+    return np.asarray(file.channels()["Y"].pixels)
+
+
 def size(path: Path) -> tuple[int, int]:
     """Width and height of a whole picture of half or float RGB, without decoding it.
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wan_animate_blender.wire import Encoding, Extra, Format, Mode, frame_name
+from wan_animate_blender.wire import Clipped, Encoding, Extra, Format, Mode, frame_name
 
 from . import composite, exr
 from .basis import Basis
-from .colour import Clipped, Floats
+from .colour import Floats
 from .signals import ShotSignals, pose
 from .take import TakeFolder
 from .version import version

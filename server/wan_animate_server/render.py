@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+from jinja2 import TemplateError
 
 from wan_animate_blender.wire import (
     SEGMENTS,
     TAKES,
+    BadInput,
     Mode,
     Retake,
     Settings,
@@ -29,10 +33,11 @@ from .loaded import MODEL, tightening
 from .pipeline import Conditioned, Decoded, Event, Model, Restored, Stepped
 from .placement import Residence
 from .progress import Pace, Progress, Stopwatch
+from .report import files as report
 from .shot import LoadedShot, load
 from .signals import ShotSignals
 from .store import SegmentStore
-from .take import PREVIEW_FILE, TakeFolder
+from .take import PREVIEW_FILE, TakeFolder, completed
 from .version import version
 from .video import write_picture
 from .weights import find_device
@@ -171,8 +176,22 @@ class _Work:
                 yield self._follow(event, delivery)
         self.watch.lap("writing")
         seconds = {stage: round(value, 3) for stage, value in self.watch.seconds.items()}
-        self.take.complete([MOVIE_FILE], seconds=seconds, peak_memory=_peak_memory(device))
+        self.take.note([MOVIE_FILE], seconds=seconds, peak_memory=_peak_memory(device), finished=time.time())
+        yield replace(self.now, stage="reporting", progress=_LAST, frames=delivery.frames, seconds_left=0.0)
+        self.take.complete(self._report())
         yield replace(self.now, stage="done", progress=1.0, frames=delivery.frames, seconds_left=None, preview=None)
+
+    def _report(self) -> tuple[str, ...]:
+        """The files of the report; without one a note says why, for it must not cost the take."""
+        take = self.take.take
+        try:
+            said = report.write(self.take.folder, completed(take), self.shot, self.check).wrongs()
+            files: tuple[str, ...] = (report.HTML_FILE, report.JSON_FILE)
+        except (BadInput, OSError, MemoryError, cv2.error, TemplateError) as error:
+            said, files = (f"there is no report: {error}",), ()
+        if said:
+            self.take.note(notes=(*take.notes, *said))
+        return files
 
     def _follow(self, event: Event, delivery: Delivery) -> Progress:
         match event:

@@ -30,9 +30,9 @@ class Moment:
     result: Picture | None = None
 
 
-def moments(frames: int) -> list[int]:
-    """Indices of up to six frames, the first and the last among them, evenly between."""
-    return sorted({round(i * (frames - 1) / (MOMENTS - 1)) for i in range(MOMENTS)})
+def moments(frames: int, most: int = MOMENTS) -> list[int]:
+    """Indices of up to `most` frames, at least two: the first and the last among them, evenly between."""
+    return sorted({round(i * (frames - 1) / (most - 1)) for i in range(most)})
 
 
 def contact_sheet(columns: Sequence[Moment]) -> Picture:

@@ -65,7 +65,7 @@ class TakeFolder:
             shot=shot.name, strip=shot.strip, version=int(folder.name.removeprefix(TAKE_PREFIX)), export=shot.hash,
             base=base, retake=retake, state=TakeState.PARTIAL, mode=shot.mode, first=shot.numbers[0],
             last=shot.numbers[-1], cut_in=shot.cut_in, cut_out=shot.cut_out, fps=shot.fps, width=width, height=height,
-            layers=layers_of(shot), files={}, settings=shot.settings,
+            layers=layers_of(shot), files={}, settings=shot.settings, provenance=shot.provenance,
         )  # fmt: skip
         made = cls(folder, take, executions(interrupted) if interrupted else ())
         with writing(folder):
@@ -84,8 +84,8 @@ class TakeFolder:
     def complete(self, files: Iterable[str], **changes: Any) -> None:
         """The last call: the take is whole, and nobody's any more."""
         (self.folder / PREVIEW_FILE).unlink(missing_ok=True)
-        notes = (*self.take.notes, *_mixture(self.take))
-        self.note(files, state=TakeState.COMPLETE, notes=notes, **changes)
+        self.take = completed(self.take)
+        self.note(files, **changes)
         disown(self.folder)
 
     def leave(self) -> None:
@@ -97,6 +97,11 @@ class TakeFolder:
 def executions(take: Take) -> tuple[str, ...]:
     """The ways by which segments of `take` were computed, each once."""
     return tuple(dict.fromkeys(segment.execution for segment in take.segments if segment.execution))
+
+
+def completed(take: Take) -> Take:
+    """What `take`, all of whose frames are there, says of itself in the end."""
+    return replace(take, state=TakeState.COMPLETE, notes=(*take.notes, *_mixture(take)))
 
 
 def _mixture(take: Take) -> tuple[str, ...]:

@@ -70,7 +70,9 @@ def read_character(path: Path) -> Picture:
 
 
 def read_grey(path: Path) -> Picture:
-    """A matte or region, uint8 or uint16 [H, W]; of a colour picture its luma. Raises `BadInput` as `read_picture`."""
+    """A matte or region as stored, [H, W]; of a colour picture its luma. Raises `BadInput` as `read_picture`."""
+    if path.suffix == EXR:
+        return exr.read_grey(path)
     stored = _decode(path, cv2.IMREAD_UNCHANGED)
     return stored if stored.ndim == 2 else cv2.cvtColor(_rgb(stored), cv2.COLOR_RGB2GRAY)
 

@@ -5,6 +5,7 @@ it. Knows neither bpy nor HTTP.
 """
 
 from .boxes import Box, Faces, face_box
+from .clipped import Clipped
 from .errors import BadInput, ExitCode, Interrupted, Problem, TryElsewhere, Unavailable, WireError
 from .finish import Extra, Finish, Format
 from .folders import (
@@ -36,6 +37,7 @@ from .machine import Device, KnownModel, Queue
 from .messages import WIRE_VERSION, Message, plain, shown
 from .naming import Convention, Naming
 from .overrides import SETTING_NAMES, overridden
+from .provenance import Provenance
 from .retake import Blend, Retake
 from .roi import Roi
 from .seam import Grade, SeamRecord
@@ -78,6 +80,7 @@ __all__ = [
     "BadInput",
     "Blend",
     "Box",
+    "Clipped",
     "Colour",
     "Convention",
     "Device",
@@ -108,6 +111,7 @@ __all__ = [
     "Precision",
     "Priority",
     "Problem",
+    "Provenance",
     "Queue",
     "Raster",
     "RasterKind",

@@ -55,7 +55,7 @@ class Message:
 
     def dumps(self) -> str:
         """The canonical text: sorted keys, so that equal messages have equal hashes."""
-        return json.dumps(self.to_json(), sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
+        return canonical(self.to_json())
 
     @classmethod
     def loads(cls, text: str | bytes) -> Self:
@@ -66,6 +66,11 @@ class Message:
             raise WireError(f"{cls.__name__} is not valid JSON ({error}); write it again with this version") from error
         _expect_flat(data, cls.__name__)
         return cls.from_json(data)
+
+
+def canonical(data: Any) -> str:
+    """The one text of decoded JSON: sorted keys, no number that JSON does not have."""
+    return json.dumps(data, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
 
 
 def plain(value: Any) -> Any:

@@ -13,7 +13,8 @@ from .errors import WireError
 from .finish import Format
 from .folders import SHOT_FILE, FileEntry, check_name, check_path, check_paths, is_frame_of
 from .lens import Lens
-from .messages import WIRE_VERSION, Message, expect, expect_schema
+from .messages import WIRE_VERSION, Message, canonical, expect, expect_schema
+from .provenance import Provenance
 from .settings import Settings
 from .timecode import Timecode
 
@@ -148,6 +149,7 @@ class Shot(Message):
     face: FaceSource = FaceSource.NONE
     character: str = "character.png"
     settings: Settings = field(default_factory=Settings)
+    provenance: Provenance = field(default_factory=Provenance)
     files: dict[str, FileEntry]
 
     def __post_init__(self) -> None:
@@ -200,5 +202,9 @@ class Shot(Message):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the export: of everything that `shot.json` says, files included by their hashes."""
-        return hashlib.sha256(self.dumps().encode()).hexdigest()
+        """SHA-256 of the export: of all that `shot.json` says, files included by their hashes, but for `provenance`.
+
+        A name or a consent that is put right afterwards leaves the takes of an export what they are.
+        """
+        said = {key: value for key, value in self.to_json().items() if key != "provenance"}
+        return hashlib.sha256(canonical(said).encode()).hexdigest()

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import PurePosixPath
 
+from .clipped import Clipped
 from .folders import FileEntry, check_name, check_path, is_frame_of
 from .messages import WIRE_VERSION, Message, expect_schema
+from .provenance import Provenance
 from .retake import Blend, Retake
 from .roi import Roi
 from .seam import Grade, SeamRecord
@@ -83,6 +85,8 @@ class Take(Message):
     origins: tuple[str, ...] = ()
     """For each frame a SHA-256 of all that was exported for it, by which an extension knows it again."""
     settings: Settings
+    provenance: Provenance = field(default_factory=Provenance)
+    """As its shot says it."""
     roi: Roi | None = None
     """Which part of each plate the model worked on; None is the whole picture."""
     segments: tuple[SegmentRecord, ...] = ()
@@ -94,6 +98,9 @@ class Take(Message):
     device: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time of each stage."""
+    clipped: Clipped = field(default_factory=Clipped)
+    finished: float = 0.0
+    """When its last frame was written, in seconds since 1970; 0 before."""
     peak_memory: int | None = None
     """Bytes on the device, where it can be measured."""
     notes: tuple[str, ...] = ()
