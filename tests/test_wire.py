@@ -62,8 +62,9 @@ raster = st.builds(
     matrix=st.tuples(*[finite] * 9),
 )  # fmt: skip
 colour = st.builds(
-    Colour, encoding=st.sampled_from(wire.Encoding), working_space=text, view=text, ocio=st.none() | text
-)
+    Colour, encoding=st.sampled_from(wire.Encoding), working_space=text, view=text, display=text, look=text,
+    exposure=st.floats(-32, 32), gamma=st.floats(0.01, 100), ocio=st.none() | st.just(wire.BUILTIN + "default"),
+)  # fmt: skip
 
 
 @st.composite

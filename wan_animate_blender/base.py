@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import take, timeline
-from .wire import BadInput, FrameRow, Mode, Raster, Shot, frame_name
+from .wire import BadInput, Colour, FrameRow, Mode, Raster, Shot, frame_name
 
 LAYER = "comp"
 """The layer of a take that shows the whole picture."""
@@ -23,6 +23,8 @@ class Base:
 
     title: str
     """As `Shot.base` says it: "SH010 v003"."""
+    export: Path
+    """The folder of `shot`."""
     shot: Shot
     """What the take was rendered from: its pixels and colours are the plate's."""
     first: int
@@ -47,13 +49,13 @@ def read(folder: Path, strip: timeline.Strip, uid: str, raster: Raster) -> Base:
         raise BadInput(f"{title} was made from another strip than {strip.name!r}; choose a take of this one")
     if found.mode is not Mode.REPLACE:
         raise BadInput(f"{title} has a background of its own and no plate in it; choose a take that replaces a person")
-    shot = take.export_of(folder, found)
+    export, shot = take.exported(folder, found)
     if _size(shot.raster) != _size(raster):
         raise BadInput(
             f"{title} has {_words(shot.raster)} and the strip {strip.name!r} now {_words(raster)}; "
             "generate the people behind again"
         )
-    base = Base(title, shot, take.place(strip, shot), tuple(take.pictures(found, folder, LAYER)))
+    base = Base(title, export, shot, take.place(strip, shot), tuple(take.pictures(found, folder, LAYER)))
     first, end = timeline.frame_range(strip)
     if base.first > first or base.end < end:
         raise BadInput(
@@ -78,3 +80,12 @@ def write(base: Base, rows: Sequence[FrameRow], folder: Path) -> Iterator[Path]:
     for row in rows:
         file = base.files[int(row.timeline) - base.first]
         yield Path(shutil.copyfile(file, folder / frame_name(row.shot, file.suffix[1:])))
+
+
+def write_configuration(base: Base, folder: Path) -> Colour:
+    """Copy the colour configuration of the take's shot into the shot `folder`, if it has one; what it says of both."""
+    colour = base.shot.colour
+    if colour.ocio in base.shot.files:
+        (folder / colour.ocio).parent.mkdir()
+        shutil.copyfile(base.export / colour.ocio, folder / colour.ocio)
+    return colour

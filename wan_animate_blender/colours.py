@@ -17,13 +17,15 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import originals, timeline, trial
+from . import configuration, originals, timeline, trial
 from .stills import Format, View
-from .wire import BadInput, Colour, Encoding, RasterKind
+from .wire import BadInput, Colour, Encoding, RasterKind, Transform
 
 LINEAR_TOLERANCE = 0.01
 """Relative error of doubled light up to which a colour space is scene-linear; a gamma of 1.02 has more."""
 
+NO_LOOK = "None"
+"""Blender's word, in every configuration."""
 
 NO_VIEW = (
     "this Blender's colour configuration has no view through which pictures come out as they are; "
@@ -96,9 +98,28 @@ def colour(scene: bpy.types.Scene, strip: timeline.Strip, kind: RasterKind) -> C
     if FORMATS[grade_of(strip, kind)].is_linear:
         own = kind is RasterKind.SOURCE and _reads_files(strip) and keeps_its_space(strip)
         space = strip.colorspace_settings.name if own and not strip.colorspace_settings.is_data else working_space()
-        return Colour(encoding=Encoding.LINEAR, working_space=space, view=scene.view_settings.view_transform)
+        view = scene.view_settings
+        return Colour(
+            encoding=Encoding.LINEAR, working_space=space, view=view.view_transform,
+            display=scene.display_settings.display_device, look="" if view.look == NO_LOOK else view.look,
+            exposure=view.exposure, gamma=view.gamma,
+        )  # fmt: skip
     view = _shown(_configuration(), scene.sequencer_colorspace_settings.name)
     return Colour(encoding=Encoding.DISPLAY, working_space=working_space(), view=view.name if view else "")
+
+
+def check(scene: bpy.types.Scene, strip: timeline.Strip, kind: RasterKind, transform: Transform) -> None:
+    """Raise `BadInput` when what a plate of `strip` means cannot be said, or not be undone after `transform`."""
+    meant, view = colour(scene, strip, kind), scene.view_settings
+    configuration.check(meant, transform)
+    if transform is Transform.UTILITY or meant.encoding is Encoding.DISPLAY:
+        return
+    for name, word in (("use_curve_mapping", "curves"), ("use_white_balance", "a white balance")):
+        if getattr(view, name, False):  # a white balance since 4.3
+            raise BadInput(
+                f"the view of the scene {scene.name!r} has {word}, which cannot be undone after the model; "
+                "switch that off, or choose the transform 'utility'"
+            )
 
 
 # --- how fine numbers are -------------------------------------------------------------------------

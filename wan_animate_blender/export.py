@@ -18,7 +18,23 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import armature, base, character, clip, drivers, face, footage, linked, matte, plate, pose, timeline, wire
+from . import (
+    armature,
+    base,
+    character,
+    clip,
+    colours,
+    configuration,
+    drivers,
+    face,
+    footage,
+    linked,
+    matte,
+    plate,
+    pose,
+    timeline,
+    wire,
+)
 from .edges import Edges
 from .face import Engine
 from .layers import Layers
@@ -155,6 +171,7 @@ def _check_strip(request: Request) -> None:
     first, end = timeline.frame_range(strip)
     before, after = (min(request.handles, room) for room in footage.handles(metas, strip))
     plate.check(strip, kind=request.raster, sources=footage.sources(metas, strip, range(first - before, end + after)))
+    colours.check(request.scene, strip, request.raster, request.settings.transform)
 
 
 def _check_rig(request: Request) -> None:
@@ -332,7 +349,7 @@ def _fill(request: Request, folder: Path) -> Iterator[Progress]:
         fps=_fps(request.scene),
         timecode=footage.timecode(request.strip, _fps(request.scene), rows[0].source),
         raster=place.raster,
-        colour=behind.shot.colour if behind else plate.colour(request.scene, request.strip, place.raster),
+        colour=_colour(request, place, behind, folder),
         base=behind.title if behind else "",
         lens=place.view.lens.message if place.view.lens else None,
         face=request.face,
@@ -341,6 +358,14 @@ def _fill(request: Request, folder: Path) -> Iterator[Progress]:
         files=wire.list_files(folder),
     )
     wire.write_atomically(folder / wire.SHOT_FILE, shot.dumps().encode())
+
+
+def _colour(request: Request, place: matte.Place, behind: base.Base | None, folder: Path) -> wire.Colour:
+    """What the plate's numbers mean; the configuration that says so goes into `folder` where a server needs it."""
+    if behind and behind.shot.colour.ocio:
+        return base.write_configuration(behind, folder)
+    meant = behind.shot.colour if behind else plate.colour(request.scene, request.strip, place.raster)
+    return configuration.write(meant, request.settings.transform, folder)
 
 
 def _write_frames(

@@ -65,6 +65,7 @@ class WAN_ANIMATE_PT_advanced(BelowStrip, bpy.types.Panel):
             ("model", "precision", "steps", "solver", "seed"),
             ("relight", "loras", "guidance", "prompt"),
             ("segment", "overlap", "plan", "area"),
+            ("transform", "highlights")[: 1 + (ours.transform == "utility")],
         ):
             column = layout.column(align=True)
             for name in names:

@@ -185,6 +185,29 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
         ),
         default=STANDARD.plan,
     )
+    transform: EnumProperty(
+        name="Transform",
+        description="How scene-linear footage becomes what the model sees, and back. Other footage is seen as it is",
+        items=(
+            ("utility", "Utility", "sRGB's primaries and curve, whatever the scene's view does to the picture"),
+            ("view", "View", "As the scene's view shows it. A view that cannot be undone is refused"),
+        ),
+        default=STANDARD.transform,
+    )
+    highlights: EnumProperty(
+        name="Highlights",
+        description="What becomes of light above 1 in scene-linear footage, inside the region; outside it is untouched",
+        items=(
+            ("clip", "Clip", "The model sees white, and makes nothing brighter"),
+            (
+                "shoulder",
+                "Shoulder",
+                "A soft curve brings light up to 15 times white below white before the model sees it, and is undone "
+                "afterwards. All that is brighter than half of white looks duller to the model",
+            ),
+        ),
+        default=STANDARD.highlights,
+    )
     relight: FloatProperty(
         name="Relight",
         description="How far the character takes on the light of the plate. 0: it keeps its own",
@@ -213,6 +236,7 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
 
     def settings(self) -> wire.Settings:
         """How to render. Raises `wire.BadInput` for numbers that no model can take."""
+        transform = wire.Transform(self.transform)
         return wire.Settings(
             model=self.model,
             precision=wire.Precision(self.precision),
@@ -227,6 +251,8 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
             loras=wire.overridden(STANDARD, [f"loras={self.loras}"]).loras,
             area=self.area or None,
             roi=self.roi,
+            transform=transform,
+            highlights=wire.Highlights(self.highlights if transform is wire.Transform.UTILITY else STANDARD.highlights),
             prompt=self.prompt or None,
         )
 

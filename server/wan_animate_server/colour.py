@@ -1,36 +1,42 @@
 """Scene-linear numbers of a plate ↔ what the model is shown: sRGB's primaries and curve, 0 to 1.
 
-A *utility* transform: no view and no look, so that what the model leaves alone comes back as it was. Knows no shot
-and no file.
+By a *utility* transform without view and look, so that what the model leaves alone comes back as it was; or, when asked
+for, through the view of the edit and back. Knows no shot.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PyOpenColorIO
 
-from wan_animate_blender.wire import BadInput, Clipped
+from wan_animate_blender.wire import Clipped, Colour, Encoding, Highlights, Transform
+
+from . import configuration, shoulder
+from .configuration import LIGHT, SEEN, Configuration, Way
 
 Floats = npt.NDArray[np.float32]
 
-SEEN = "srgb_rec709_scene"
-"""What the model was trained on, by its name in OpenColorIO's own configurations and in the Color Interop Forum's."""
+Step = Callable[[Floats], None]
+"""Changes samples [n, 3] where they are."""
 
-BLENDERS = {
-    "Linear Rec.709": "lin_rec709_scene",
-    "Linear DCI-P3 D65": "lin_p3d65_scene",
-    "Linear Adobe RGB": "lin_adobergb_scene",
-}
-"""Spaces that only Blender's configuration calls so."""
+Steps = tuple[tuple[Step, ...], tuple[Step, ...]]
+"""To what the model sees, and back."""
 
 _MOST = float(np.finfo(np.float16).max)
 _HALF_A_LEVEL = 0.5 / 255
 """The model works from 8 bits: less than this beyond 0 or 1 is not clipped but rounded."""
+
+_LEVEL = 1 / 255
+"""What a view may lose on its way back and forth."""
+
+_STOPS = -8.0, 2.0
+"""The light that a view must bring back: from hardly black to four times white."""
 
 _STRIP = 1 << 15
 """Pixels that are converted at once: they stay in the processor's cache, which is more than twice as fast."""
@@ -39,27 +45,37 @@ _STRIP = 1 << 15
 class Space:
     """A scene-linear colour space and its way to what the model sees."""
 
-    def __init__(
-        self, name: str, interop: str, seen: PyOpenColorIO.CPUProcessor, light: PyOpenColorIO.CPUProcessor
-    ) -> None:
+    def __init__(self, name: str, interop: str, steps: Steps, facts: tuple[object, ...]) -> None:
         self.name = name
         self.interop = interop
         """Its name for other programs, by the Color Interop Forum's list."""
-        self._seen, self._light = seen, light
+        self.facts = facts
+        """What its numbers depend on, as JSON has it."""
+        self._seen, self._light = steps
 
     @classmethod
     @functools.cache
     def named(cls, name: str) -> Space:
-        """The space that a shot calls `name`. Raises `BadInput` when OpenColorIO's configuration does not know it."""
-        config = _configuration()
-        found = config.getColorSpace(BLENDERS.get(name, name))
-        if found is None or found.getEncoding() != "scene-linear":
-            raise BadInput(
-                f"the plate is in the colour space {name!r}, which this server does not know; "
-                "convert it to ACEScg or Linear Rec.709 and export again"
-            )
-        there, back = (config.getProcessor(*way) for way in ((found.getName(), SEEN), (SEEN, found.getName())))
-        return cls(name, found.getInteropID(), there.getDefaultCPUProcessor(), back.getDefaultCPUProcessor())
+        """The space that Blender calls `name`. Raises `BadInput` when OpenColorIO's configuration does not know it."""
+        return cls.of(Colour(encoding=Encoding.LINEAR, working_space=name), Path())
+
+    @classmethod
+    def of(
+        cls, colour: Colour, folder: Path, transform: Transform = Transform.UTILITY,
+        highlights: Highlights = Highlights.CLIP,
+    ) -> Space:  # fmt: skip
+        """What a shot in `folder` says of its plate. Raises `BadInput` when that is not known or cannot be undone."""
+        known = configuration.of(colour, folder)
+        name = known.name(colour.working_space if colour.ocio else configuration.public(colour.working_space))
+        if transform is Transform.VIEW:
+            steps = _through_view(known, name, colour)
+        elif highlights is Highlights.SHOULDER:
+            steps = _over_shoulder(known.standard(name, LIGHT))
+        else:
+            steps = _plain(known.standard(name, SEEN))
+        shown = (colour.display, colour.view, colour.look, colour.exposure, colour.gamma)
+        facts = (name, known.identity, transform, highlights, *(shown if transform is Transform.VIEW else ()))
+        return cls(colour.working_space, known.interop(name), steps, facts)
 
     def shown(self, light: npt.NDArray[np.floating[Any]]) -> Floats:
         """Samples [..., 3] of the plate as the model sees them: float32, 0..1, what is no number as 0."""
@@ -100,17 +116,54 @@ class Space:
         return samples
 
 
-def _apply(processor: PyOpenColorIO.CPUProcessor, samples: Floats) -> None:
+def _apply(steps: tuple[Step, ...], samples: Floats) -> None:
     rows = samples.reshape(-1, 3)
     for strip in _strips(len(rows)):
-        processor.applyRGB(rows[strip])
+        for step in steps:
+            step(rows[strip])
 
 
 def _strips(pixels: int) -> Iterator[slice]:
     return (slice(first, first + _STRIP) for first in range(0, pixels, _STRIP))
 
 
-@functools.cache
-def _configuration() -> PyOpenColorIO.Config:
-    """The library's own, which knows ACES, the usual primaries and those of cameras; no file of this machine."""
-    return PyOpenColorIO.Config.CreateFromBuiltinConfig("studio-config-latest")
+def _plain(way: Way) -> Steps:
+    return (_fast(way.there),), (_fast(way.back),)
+
+
+def _over_shoulder(way: Way) -> Steps:
+    """`way` to light in the model's primaries, which is compressed there before it gets the model's curve."""
+    (there,), (back,) = _plain(way)
+    (encode,), (decode,) = _plain(configuration.own().standard(LIGHT, SEEN))
+    return (there, shoulder.compress, encode), (decode, shoulder.expand, back)
+
+
+def _through_view(known: Configuration, name: str, colour: Colour) -> Steps:
+    """Back by OpenColorIO's quick inverse where that is right, else by the exact one, which takes seconds a frame.
+
+    Raises `BadInput` when neither brings plates back.
+    """
+    way = known.view(name, colour)
+    there = _fast(way.there)
+    for back in (_fast(way.back), way.back.getOptimizedCPUProcessor(PyOpenColorIO.OPTIMIZATION_LOSSLESS).applyRGB):
+        if (lost := _lost(there, back)) <= _LEVEL:
+            return (there,), (back,)
+    raise configuration.no_inverse(colour, f"colours would come back {lost * 255:.0f} of 255 levels wrong")
+
+
+def _fast(processor: PyOpenColorIO.Processor) -> Step:
+    step: Step = processor.getDefaultCPUProcessor().applyRGB
+    return step
+
+
+def _lost(there: Step, back: Step) -> float:
+    """How far what a view shows of plates is from what it shows once it went back and forth: 0 to 1."""
+    stops = np.exp2(np.linspace(*_STOPS, num=41, dtype=np.float32))
+    tints = np.random.default_rng(0).uniform(0.5, 1, (50, 3)).astype(np.float32)
+    light = (stops[:, None, None] * np.concatenate((np.ones((1, 3), np.float32), tints))).reshape(-1, 3)
+    there(light)
+    shown = np.clip(light, 0, 1)
+    again = shown.copy()
+    back(again)
+    there(again)
+    return float(np.abs(np.clip(again, 0, 1) - shown).max()) if np.isfinite(again).all() else 1.0

@@ -111,7 +111,7 @@ def load(folder: Path) -> LoadedShot:
             check(folder, path, picture_size(shot, layer))
     keypoints, face_box = _read_pose(folder, shot)
     return LoadedShot(
-        folder, shot, keypoints, face_box, read_character(folder / shot.character), sequences, space(shot)
+        folder, shot, keypoints, face_box, read_character(folder / shot.character), sequences, space(shot, folder)
     )
 
 
@@ -128,9 +128,10 @@ def read(folder: Path) -> Shot:
 def check_layers(shot: Shot) -> None:
     """Raise `BadInput` when `shot` does not list what its mode and its face source need, without reading any file.
 
-    The same for a plate in a colour space that is not known.
+    The same for a plate in a colour space that is not known, unless the shot brings a configuration that knows it.
     """
-    space(shot)
+    if shot.colour.ocio not in shot.files:
+        space(shot, Path())
     for layer, reason in _needed_layers(shot).items():
         if not shot.sequence(layer):
             raise BadInput(
@@ -142,9 +143,11 @@ def check_layers(shot: Shot) -> None:
             raise BadInput(f"the shot {shot.name} does not list {path}, every shot needs it; export the shot again")
 
 
-def space(shot: Shot) -> Space | None:
-    """The colour space of a scene-linear plate. Raises `BadInput` when it is not known."""
-    return Space.named(shot.colour.working_space) if shot.colour.encoding is Encoding.LINEAR else None
+def space(shot: Shot, folder: Path) -> Space | None:
+    """The colour space of the scene-linear plate of the shot in `folder`. Raises `BadInput` when it is not known."""
+    if shot.colour.encoding is Encoding.DISPLAY:
+        return None
+    return Space.of(shot.colour, folder, shot.settings.transform, shot.settings.highlights)
 
 
 def _needed_layers(shot: Shot) -> dict[str, str]:

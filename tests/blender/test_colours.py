@@ -187,7 +187,9 @@ def test_linear_files_in_other_primaries_keep_their_numbers_and_say_so(edit: bpy
     strip.colorspace_settings.name = "ACEScg"
     file = exported(edit, strip, tmp_path, SOURCE)
     assert file.read_bytes() == (tmp_path / "a.exr").read_bytes()
-    assert said(edit, strip, SOURCE) == Colour(encoding=Encoding.LINEAR, working_space="ACEScg", view="AgX")
+    assert said(edit, strip, SOURCE) == Colour(
+        encoding=Encoding.LINEAR, working_space="ACEScg", view="AgX", display="sRGB"
+    )  # fmt: skip
     assert said(edit, strip, CANVAS).working_space == "Linear Rec.709"
 
 

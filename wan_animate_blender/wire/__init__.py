@@ -7,6 +7,7 @@ it. Knows neither bpy nor HTTP.
 from .boxes import Box, Faces, face_box
 from .clipped import Clipped
 from .errors import BadInput, ExitCode, Interrupted, Problem, TryElsewhere, Unavailable, WireError
+from .colour import BUILTIN, CONFIGURATION, MOST_CONFIGURATION, SPACES, Colour, Encoding
 from .finish import Extra, Finish, Format
 from .folders import (
     EXPORT_PREFIX,
@@ -41,14 +42,12 @@ from .provenance import Provenance
 from .retake import Blend, Retake
 from .roi import Roi
 from .seam import Grade, SeamRecord
-from .settings import LoraUse, Plan, Precision, Settings, Solver
+from .settings import Highlights, LoraUse, Plan, Precision, Settings, Solver, Transform
 from .shot import (
     FACE_KEYPOINTS,
     FACE_SIZE,
     FIRST_FRAME,
     KEYPOINTS,
-    Colour,
-    Encoding,
     FaceSource,
     FrameRow,
     Mode,
@@ -64,17 +63,23 @@ __all__ = [
     "COEFFICIENTS",
     "EXPORT_PREFIX",
     "FACE_KEYPOINTS",
+    "AUDIO_FILE",
+    "AUDIO_RATE",
+    "BUILTIN",
     "FACE_SIZE",
+    "CONFIGURATION",
     "FIRST_FRAME",
     "KEYPOINTS",
     "OWNER_FILE",
     "POSE_FILE",
     "SEGMENTS",
+    "MOST_CONFIGURATION",
     "SETTING_NAMES",
     "SHOT_FILE",
     "TAKES",
     "TAKE_FILE",
     "TAKE_PREFIX",
+    "SPACES",
     "WIRE_HEADER",
     "WIRE_VERSION",
     "BadInput",
@@ -102,6 +107,7 @@ __all__ = [
     "KnownModel",
     "Lens",
     "LensKind",
+    "Highlights",
     "LoraUse",
     "MapUse",
     "Message",
@@ -131,6 +137,7 @@ __all__ = [
     "WireError",
     "check_format",
     "check_name",
+    "Transform",
     "check_path",
     "claim_version",
     "face_box",

@@ -27,6 +27,23 @@ class Precision(enum.StrEnum):
     BF16 = "bf16"
 
 
+class Transform(enum.StrEnum):
+    """How a scene-linear plate becomes what the model sees, and back."""
+
+    UTILITY = "utility"
+    """sRGB's primaries and curve: no view, no look, no exposure."""
+    VIEW = "view"
+    """As the edit shows it: `Shot.colour`'s exposure, look, view and gamma, and their inverse."""
+
+
+class Highlights(enum.StrEnum):
+    """What becomes of light above 1 in a utility transform. It changes what the model sees, so it is no `Finish`."""
+
+    CLIP = "clip"
+    SHOULDER = "shoulder"
+    """A soft curve makes room for 15 times white below 1 before the model sees it, and is undone afterwards."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoraUse(Message):
     """A LoRA of the server's model library, and how much of it."""
@@ -75,6 +92,9 @@ class Settings(Message):
     roi: bool = True
     """Whether the model works on a region of interest around the person, where that shows it larger; in replace mode
     only. Otherwise on the whole frame."""
+    transform: Transform = Transform.UTILITY
+    highlights: Highlights = Highlights.CLIP
+    """Of scene-linear plates, as `transform`."""
     finish: Finish = field(default_factory=Finish)
 
     def __post_init__(self) -> None:
@@ -94,4 +114,8 @@ class Settings(Message):
         expect(
             self.region_grow is None or 0.0 <= self.region_grow <= 4096.0,
             "region grow", self.region_grow, "0 to 4096 pixels, or nothing",
+        )  # fmt: skip
+        expect(
+            self.transform is Transform.UTILITY or self.highlights is Highlights.CLIP,
+            "highlights", self.highlights, "clip, for a view has a shoulder of its own",
         )  # fmt: skip

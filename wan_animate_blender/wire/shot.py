@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import PurePosixPath
 
+from .colour import BUILTIN, Colour, Encoding
 from .errors import WireError
 from .finish import Format
 from .folders import SHOT_FILE, FileEntry, check_name, check_path, check_paths, is_frame_of
@@ -65,13 +66,6 @@ class RasterKind(enum.StrEnum):
     """What the sequencer shows."""
 
 
-class Encoding(enum.StrEnum):
-    DISPLAY = "display"
-    """8 or 16 bit, display-encoded (PNG)."""
-    LINEAR = "linear"
-    """Half or float, scene-linear (EXR)."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class FrameRow(Message):
     """One row of the frame table: the same moment in four clocks."""
@@ -100,20 +94,6 @@ class Raster(Message):
         expect(1 <= self.width <= 16384, "raster width", self.width, "1 to 16384 pixels")
         expect(1 <= self.height <= 16384, "raster height", self.height, "1 to 16384 pixels")
         expect(len(self.matrix) == 9, "raster matrix", len(self.matrix), "nine numbers")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Colour(Message):
-    """What the numbers in the plate mean. Only the server converts them to what the model sees."""
-
-    encoding: Encoding = Encoding.DISPLAY
-    working_space: str = "Linear Rec.709"
-    """The space of scene-linear numbers, by its name in the colour configuration: the plate's own, or the edit's."""
-    view: str = "Standard"
-    """Of a linear plate the view by which the edit shows it. Of a display-encoded one the view through which the edit
-    shows its numbers unchanged; "" when the configuration has none."""
-    ocio: str | None = None
-    """Path of the colour configuration inside the shot folder when it is not Blender's own."""
 
 
 def check_format(chosen: Format, mode: Mode, encoding: Encoding) -> None:
@@ -172,6 +152,8 @@ class Shot(Message):
         self.settings.finish.naming.check(self.name, self.numbers)
         check_format(self.settings.finish.format, self.mode, self.colour.encoding)
         if self.lens and self.lens.file:
+        if self.colour.ocio is not None and not self.colour.ocio.startswith(BUILTIN):
+            expect(self.colour.ocio in self.files, "colour configuration", self.colour.ocio, "one of the shot's files")
             expect(self.lens.file in self.files, "ST-map of the lens", repr(self.lens.file), "one of the shot's files")
 
     @property

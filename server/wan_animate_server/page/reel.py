@@ -59,7 +59,7 @@ def _wound(export: Path, folder: Path | None, _: int) -> Reel:
         files.update({listed[path].sha256: (root, path) for path in paths})
     return Reel(
         fps=float(shot.fps), first=shot.numbers[0], cut=(shot.cut_in, shot.cut_out), layers=layers, files=files,
-        take=folder.name if folder and take else "", space=shots.space(shot),
+        take=folder.name if folder and take else "", space=shots.space(shot, export),
     )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ class ShotSignals:
             "face": shot.face,
             "character": shot.files[shot.character].sha256,
             "plate": [shot.raster.width, shot.raster.height],
-            "space": self.shot.space.name if self.shot.space else None,
+            "space": self.shot.space.facts if self.shot.space else None,
         }
 
     def _exported(self, i: int) -> list[Any]:
