@@ -59,8 +59,8 @@ def test_every_stage_and_segment_is_told_once(caplog: pytest.LogCaptureFixture) 
     steps = [
         Progress(stage="denoising", segment=n, segments=2, step=i, frames=5 * n - 5) for n in (1, 2) for i in (1, 2)
     ]
-    assert list(joblog.told("j1", steps)) == steps
+    assert list(joblog.told(steps)) == steps
     assert caplog.messages == [
-        "job j1: denoising segment 1 of 2, 0 frames are there",
-        "job j1: denoising segment 2 of 2, 5 frames are there",
+        "denoising segment 1 of 2, 0 frames are there",
+        "denoising segment 2 of 2, 5 frames are there",
     ]

@@ -23,7 +23,7 @@ HEADLESS_ROOMS = (
 """Parts of the add-on that must work without Blender."""
 
 OUTSIDE_BLENDER = ("run.py", "blender.py", "children.py", "extension.py", "board.py", "__init__.py")
-DOORS = ("app", "gate", "patience", "door", "uploads", "orders", "turns", "machine", "results")
+DOORS = ("app", "gate", "visits", "patience", "door", "uploads", "orders", "turns", "machine", "results")
 """The rooms of the server that know HTTP."""
 
 PAGE = ("entry", "routes", "deeds", "sessions", "look", "reel", "pictures", "words")

@@ -34,6 +34,13 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE",
+        help="Another setting than the shot's, such as steps=4 or finish.seams=0.5; may be given again.",
+    ),
+]  # fmt: skip
 OnDevice = Annotated[Device, typer.Option(help="What the model runs on; there is no silent fall-back.")]
 
 
@@ -96,6 +103,13 @@ def serve(
     memory_limit: Annotated[
         float | None, typer.Option(min=0.5, help="GB of memory at which a worker is started again.")
     ] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
+    log_file: Annotated[
+        Path | None, typer.Option(help="File to log to, turned over at 20 MB; by default standard error.")
+    ] = None,
+    log_requests: Annotated[
+        bool, typer.Option("--log-requests", help="A line for each request, too: its kind, never what it says.")
+    ] = False,
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="Stop when standard input ends, as when its starter is gone.")
     ] = False,
@@ -104,18 +118,19 @@ def serve(
 
     WAN_ANIMATE_TOKEN in the environment goes before the token file.
     """
+    from . import journal
     from .listening import Place
     from .retention import Policy
     from .serve import serve as serve_now
     from .supervisor import Limits
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    journal.keep(as_json=log_json, file=log_file)
     place = Place(host, port, tls_cert, tls_key, behind_proxy, tuple(name or ()))
     serve_now(
         place=place, data=data, token_file=token_file, ready_file=ready_file, devices=device or ["cpu"],
         roots=root or [], with_parent=with_parent,
         limits=Limits(silence=silence, memory=None if memory_limit is None else round(memory_limit * 1e9)),
-        policy=Policy(keep_days, None if store_limit is None else round(store_limit * 1e9)),
+        log_requests=log_requests, policy=Policy(keep_days, None if store_limit is None else round(store_limit * 1e9)),
     )  # fmt: skip
 
 
@@ -133,6 +148,7 @@ def render(
     base: Annotated[
         Path | None, typer.Option(help="The take to keep frames of, such as v003; by default the newest complete one.")
     ] = None,
+    overrides: Overrides = None,
     device: OnDevice = Device.CPU,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
 ) -> None:
@@ -144,7 +160,7 @@ def render(
     takes = takes or shot.resolve().parent / TAKES
     if base or extend:
         base = takes / base if base else newest_complete(takes)
-    steps = render_now(shot, takes=takes, device=device, check=lambda: None, retake=asked, base=base)
+    steps = render_now(shot, takes=takes, device=device, check=lambda: None, retake=asked, base=base, overrides=overrides or ())
     folder = _tell(steps) if as_json else _draw(steps)
     typer.echo(json.dumps({"take": str(folder)}) if as_json else folder)
 
@@ -156,12 +172,13 @@ def plan(
     memory: Annotated[
         float | None, typer.Option(min=0.1, help="GB of device memory to plan for, instead of what is free here.")
     ] = None,
+    overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Say what a render would take: segments, memory, time. Loads no weights; ends with 75 where it does not fit."""
     from .plan import plan as plan_now
 
-    planned = plan_now(shot, device, None if memory is None else round(memory * 1e9))
+    planned = plan_now(shot, device, None if memory is None else round(memory * 1e9), overrides or ())
     typer.echo(json.dumps(planned.to_json()) if as_json else planned.told())
     planned.check()
 

@@ -31,13 +31,13 @@ def kept(file: Path, level: int = logging.INFO) -> Iterator[None]:
             logging.getLogger().removeHandler(lines)
 
 
-def told(job: str, progress: Iterable[Progress]) -> Iterator[Progress]:
+def told(progress: Iterable[Progress]) -> Iterator[Progress]:
     """`progress`, with a line in the log wherever another stage or segment begins."""
     last = None
     for now in progress:
         if last != (last := (now.stage, now.segment)):
             where = f" segment {now.segment} of {now.segments}" if now.segments else ""
-            log.info("job %s: %s%s, %d frames are there", job, now.stage, where, now.frames)
+            log.info("%s%s, %d frames are there", now.stage, where, now.frames)
         yield now
 
 

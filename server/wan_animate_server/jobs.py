@@ -193,6 +193,11 @@ class Jobs:
         rows = self.database.read("SELECT state FROM jobs WHERE id = ? AND worker = ?", job, worker)
         return JobState(rows[0]["state"]) if rows else None
 
+    def held(self, worker: str) -> str:
+        """The id of the job that `worker` has; "" for none."""
+        rows = self.database.read("SELECT id FROM jobs WHERE worker = ?", worker)
+        return str(rows[0]["id"]) if rows else ""
+
     def report(self, job: str, worker: str, now: Progress) -> None:
         """Note how far `worker` is. A frame that no attempt reached before forgives earlier deaths."""
         preview = (now.segment - 1) * now.steps + now.step if now.preview else 0

@@ -29,6 +29,7 @@ from .patience import Connection
 from .retention import Policy
 from .supervisor import TOKEN_VARIABLE, Limits, Supervisor
 from .upkeep import Keeper, Upkeep
+from .visits import Visits
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ def serve(
     roots: Sequence[Path],
     with_parent: bool,
     policy: Policy,
+    log_requests: bool,
 ) -> None:
     """Serve until a signal says stop; then the worker's job is back in the queue and no process is left.
 
@@ -68,7 +70,12 @@ def serve(
         folder.remove_strays({job.id for job in jobs.all()})
         supervisor = Supervisor(folder, jobs, devices, limits)
         app = create_app(folder, jobs, keys, policy.limit, Handover.below(roots))
-        server = _Server(_config(app, place, keys), place.url(door), None if secret else token, ready_file)
+        server = _Server(
+            _config(Visits(app) if log_requests else app, place, keys),
+            place.url(door),
+            None if secret else token,
+            ready_file,
+        )
         blobs: Blobs = app.state.desk.blobs
         keeper = Keeper(Upkeep(folder, jobs, blobs), policy, blobs.capacity)
         supervisor.start()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from . import journal
 from .database import NoRoom, insist
 from .datafolder import DataFolder
 from .jobs import Jobs
@@ -30,6 +31,9 @@ _CANCEL_SECONDS = 10.0
 
 _STOP_SECONDS = 7.0
 """After which a worker that does not hear that it is to stop is killed."""
+
+_LAST_WORDS_SECONDS = 1.0
+"""For reading what a worker said before it ended."""
 
 _LONGEST_PAUSE = 30.0
 
@@ -102,14 +106,18 @@ class _Post:
         command = [sys.executable, "-m", "wan_animate_server.worker", "--data", str(self._data.root), "--name", name]
         environment = {key: value for key, value in os.environ.items() if key != TOKEN_VARIABLE}
         with subprocess.Popen(
-            [*command, "--device", self._device], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment
-        ) as process:
+            [*command, "--device", self._device], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, env=environment,
+        ) as process:  # fmt: skip
+            ear = threading.Thread(target=journal.relay, args=(process.stderr, f"worker {self._device}"), daemon=True)
+            ear.start()
             try:
                 why = self._look_after(process, name)
                 if self._stopping.is_set():
                     _end(process)
             finally:
                 process.kill()
+                ear.join(_LAST_WORDS_SECONDS)
         self._clear(name, process.returncode, why)
 
     def _clear(self, name: str, code: int, why: str) -> None:
@@ -120,7 +128,8 @@ class _Post:
                 self._jobs.give_back(name)
                 self._roster.strike(name)
             return
-        log.warning("the worker for %s is started again: %s (exit code %s)", self._device, why, code)
+        words = "the worker for %s is started again: %s (exit code %s)"
+        log.warning(words, self._device, why, code, extra={"job": self._jobs.held(name)})
         self._insist(lambda: self._jobs.bury(name, why))
         self._judge_start(name, code)
         self._insist(lambda: self._roster.strike(name))

@@ -110,7 +110,7 @@ class Upkeep:
         self._data.remove(piece.name)
         days = (time.time() - piece.used) / DAY
         level, take = (logging.WARNING, "; nobody had fetched its take") if piece.unfetched else (logging.INFO, "")
-        log.log(level, "job %s: removed, of no use for %.1f days%s", piece.name, days, take)
+        log.log(level, "removed, of no use for %.1f days%s", days, take, extra={"job": piece.name})
         return True
 
     def _path(self, piece: Piece) -> Path:

@@ -24,7 +24,7 @@ import torch
 
 from wan_animate_blender.wire import ExitCode, Interrupted, Job, JobState, Problem
 
-from . import joblog
+from . import joblog, journal
 from .database import NoRoom, insist
 from .datafolder import DataFolder
 from .forecast import device_name
@@ -94,29 +94,29 @@ class Worker:
 
     def render(self, job: Job) -> bool:
         """Take `job` to one of its final states, or back to the queue when told to stop. False after a bug of ours."""
-        with joblog.kept(self.data.log(job.id)):
+        with journal.about(job.id), joblog.kept(self.data.log(job.id)):
             return self._rendered(job)
 
     def _rendered(self, job: Job) -> bool:
-        log.info("job %s: rendering %s", job.id, job.shot)
+        log.info("rendering %s", job.shot)
         try:
             self._render(job)
         except Interrupted:
-            log.info("job %s: stopped", job.id)
+            log.info("stopped")
             self._insist(lambda: self.jobs.give_back(self.name))
         except Problem as error:
-            log.info("job %s: failed: %s", job.id, error)
+            log.info("failed: %s", error)
             self._end(job, JobState.FAILED, str(error))
         # The only broad except: one bad job must not stop the queue. What it left of the device is unknown, so the
         # process ends, and the next job gets a fresh one.
         except Exception as error:
-            log.exception("job %s: failed by a bug", job.id)
+            log.exception("failed by a bug")
             self._end(
                 job, JobState.FAILED, f"the server has a bug ({type(error).__name__}: {error}); its log tells more"
             )
             return False
         else:
-            log.info("job %s: done", job.id)
+            log.info("done")
             self._end(job, JobState.DONE)
         return True
 
@@ -134,7 +134,7 @@ class Worker:
             retake=job.retake,
             base=self.data.base(job.id, job.shot) if job.retake else None,
         )
-        for now in joblog.told(job.id, progress):
+        for now in joblog.told(progress):
             self._report(job, now)
             self._check(job)
 
@@ -142,7 +142,7 @@ class Worker:
         try:
             self.jobs.report(job.id, self.name, now)
         except NoRoom as error:  # news can wait; the frames' own disk says itself when it is full
-            log.warning("job %s: %s", job.id, error)
+            log.warning("%s", error)
 
     def _check(self, job: Job) -> None:
         """Raise `Interrupted` when the job or this worker is to stop. Cheap enough for every transformer block."""
@@ -155,7 +155,7 @@ class Worker:
             self._beat()
             standing = self.jobs.standing(job.id, self.name)
         except NoRoom as error:
-            log.warning("job %s: %s", job.id, error)
+            log.warning("%s", error)
             return
         if standing is not JobState.RUNNING:
             raise Interrupted(f"the job {job.id} was cancelled or put aside")
@@ -191,7 +191,7 @@ def main() -> int:
     parser.add_argument("--name", required=True)
     parser.add_argument("--device", required=True)
     given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(message)s")
+    journal.keep(as_json=True)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: _stop_soon(stop))
     # Ctrl-C reaches the whole terminal; the server hears it too and tells this worker what to do.
