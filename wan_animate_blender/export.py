@@ -20,6 +20,7 @@ import numpy as np
 
 from . import (
     armature,
+    audio,
     base,
     character,
     clip,
@@ -339,6 +340,7 @@ def _fill(request: Request, folder: Path) -> Iterator[Progress]:
     drivers.check(_posed(place.view))  # renders evaluate things that no window shows, and so nobody has checked
     picture = character.write(request.character, folder)
     clip.write(request.lens, folder)
+    heard = audio.write(request.scene, int(rows[0].timeline), len(rows), folder)
     shot = wire.Shot(
         name=request.name,
         strip=request.uid,
@@ -354,6 +356,7 @@ def _fill(request: Request, folder: Path) -> Iterator[Progress]:
         lens=place.view.lens.message if place.view.lens else None,
         face=request.face,
         character=picture,
+        audio=heard,
         settings=request.settings,
         files=wire.list_files(folder),
     )

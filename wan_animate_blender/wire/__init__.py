@@ -10,6 +10,7 @@ from .errors import BadInput, ExitCode, Interrupted, Problem, TryElsewhere, Unav
 from .colour import BUILTIN, CONFIGURATION, MOST_CONFIGURATION, SPACES, Colour, Encoding
 from .finish import Extra, Finish, Format
 from .folders import (
+    AUDIO_FILE,
     EXPORT_PREFIX,
     OWNER_FILE,
     POSE_FILE,
@@ -44,6 +45,7 @@ from .roi import Roi
 from .seam import Grade, SeamRecord
 from .settings import Highlights, LoraUse, Plan, Precision, Settings, Solver, Transform
 from .shot import (
+    AUDIO_RATE,
     FACE_KEYPOINTS,
     FACE_SIZE,
     FIRST_FRAME,

@@ -19,6 +19,7 @@ from .messages import Message, expect, shown
 SHOT_FILE = "shot.json"
 TAKE_FILE = "take.json"
 POSE_FILE = "pose.npz"
+AUDIO_FILE = "audio.wav"
 OWNER_FILE = "owner.json"
 TAKES = "takes"
 SEGMENTS = "segments"

@@ -28,6 +28,9 @@ FACE_KEYPOINTS = slice(23, 91)
 FACE_SIZE = 512
 """Pixels of a side of a face crop."""
 
+AUDIO_RATE = 48_000
+"""Samples a second of a shot's audio, whose samples are whole numbers of 16 bits."""
+
 FIRST_FRAME = 1001
 """The shot's number of its first head-handle frame."""
 
@@ -128,6 +131,8 @@ class Shot(Message):
     """None: a straight one, or pixels that were straightened."""
     face: FaceSource = FaceSource.NONE
     character: str = "character.png"
+    audio: str = ""
+    """What the edit sounds like over all frames, handles included; "" is silence."""
     settings: Settings = field(default_factory=Settings)
     provenance: Provenance = field(default_factory=Provenance)
     files: dict[str, FileEntry]
@@ -147,13 +152,14 @@ class Shot(Message):
         check_paths(self.files)
         check_path(self.character)
         expect(SHOT_FILE not in self.files, "files", SHOT_FILE, "all files but the one that lists them")
+        if self.colour.ocio is not None and not self.colour.ocio.startswith(BUILTIN):
+            expect(self.colour.ocio in self.files, "colour configuration", self.colour.ocio, "one of the shot's files")
         if self.timecode:
             Timecode.read(self.timecode, self.fps)
         self.settings.finish.naming.check(self.name, self.numbers)
         check_format(self.settings.finish.format, self.mode, self.colour.encoding)
+        expect(not self.audio or self.audio in self.files, "audio", repr(self.audio), "one of the shot's files")
         if self.lens and self.lens.file:
-        if self.colour.ocio is not None and not self.colour.ocio.startswith(BUILTIN):
-            expect(self.colour.ocio in self.files, "colour configuration", self.colour.ocio, "one of the shot's files")
             expect(self.lens.file in self.files, "ST-map of the lens", repr(self.lens.file), "one of the shot's files")
 
     @property
@@ -184,9 +190,11 @@ class Shot(Message):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the export: of all that `shot.json` says, files included by their hashes, but for `provenance`.
+        """SHA-256 of the export: of all that `shot.json` says, files included by their hashes, but `settings` and
+        `provenance`.
 
-        A name or a consent that is put right afterwards leaves the takes of an export what they are.
+        How it is rendered can be chosen anew for every take, which says it; a name or a consent that is put right
+        afterwards leaves the takes of an export what they are.
         """
-        said = {key: value for key, value in self.to_json().items() if key != "provenance"}
+        said = {key: value for key, value in self.to_json().items() if key not in ("settings", "provenance")}
         return hashlib.sha256(canonical(said).encode()).hexdigest()
