@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wan_animate_blender.wire import ExitCode, Retake, Take, TakeState
+from wan_animate_blender.wire import SHOT_FILE, BadInput, ExitCode, Retake, Shot, Take, TakeState
 from wan_animate_server.__main__ import main
 from wan_animate_server.render import render
 from wan_animate_server.take import read_take
@@ -148,3 +148,58 @@ def test_a_retake_of_an_export_without_a_take_is_refused(make_shot: Make) -> Non
     done = run("render", make_shot(frames=3), "--extend", "--json")
     assert (done.returncode, len(done.stderr.splitlines())) == (ExitCode.BAD_INPUT, 1)
     assert "there is no complete take" in done.stderr
+
+
+# --- other settings than the shot's ---------------------------------------------------------------
+
+
+def test_settings_are_set_anew_for_one_render_and_the_take_says_which(make_shot: Make) -> None:
+    folder = make_shot(frames=3)
+    done = run("render", folder, "--set", "steps=1", "--set", "finish.seams=0.5")
+    assert done.returncode == ExitCode.DONE, done.stderr
+    take = take_of(folder)
+    assert take.settings == replace(QUICK, steps=1, finish=replace(QUICK.finish, seams=0.5))
+    assert take.export == Shot.loads((folder / SHOT_FILE).read_bytes()).hash
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [("stepps=4", "setting is 'stepps', expected one of model,"), ("steps=0", "steps is 0, expected a number from 1")],
+)
+@pytest.mark.parametrize("verb", ["render", "plan"])
+def test_a_setting_that_cannot_be_is_one_sentence_and_exit_code_64(
+    make_shot: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    verb: str, assignment: str, sentence: str,
+) -> None:  # fmt: skip
+    folder = make_shot(frames=1)
+    monkeypatch.setattr(sys, "argv", ["wan-animate", verb, str(folder), "--json", "--set", assignment])
+    assert main() == ExitCode.BAD_INPUT
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert not (folder.parent / "takes").exists()
+
+
+def test_an_interrupted_take_is_not_gone_on_with_by_other_settings(make_shot: Make) -> None:
+    folder = make_shot(frames=9)
+    begun = render(folder, check=lambda: None, overrides=["seed=5"])
+    for now in begun:
+        if now.frames:
+            begun.close()
+    list(render(folder, check=lambda: None))
+    takes = [read_take(made) for made in sorted((folder.parent / "takes").iterdir())]
+    assert [(take.settings.seed, take.state) for take in takes if take] == [
+        (5, TakeState.PARTIAL),
+        (QUICK.seed, TakeState.COMPLETE),
+    ]
+
+
+def test_a_retake_needs_the_settings_of_its_take(make_shot: Make) -> None:
+    folder = make_shot(frames=3)
+    for _ in render(folder, check=lambda: None, overrides=["steps=1"]):
+        pass
+    wanted = Retake(first=1002, last=1002, seed=99)
+    with pytest.raises(BadInput, match="differ in steps; give both the same"):
+        list(render(folder, check=lambda: None, retake=wanted))
+    list(render(folder, check=lambda: None, retake=wanted, overrides=["steps=1"]))
+    take = read_take(folder.parent / "takes/v002")
+    assert take is not None and (take.retake, take.settings.steps) == (wanted, 1)

@@ -267,10 +267,11 @@ def test_another_wire_version_says_which_side_is_older(schema: int, who: str, sh
         Shot.from_json(shot.to_json() | {"schema": schema})
 
 
-def test_the_hash_of_a_shot_changes_with_every_part_of_it(shot: Shot) -> None:
+def test_the_hash_of_a_shot_changes_with_every_part_of_it_but_how_it_is_rendered(shot: Shot) -> None:
     files = shot.files | {"character.png": FileEntry(sha256="0" * 64, size=1)}
-    others = [replace(shot, strip="b"), replace(shot, settings=Settings(seed=1)), replace(shot, files=files)]
-    assert len({shot.hash, *(other.hash for other in others)}) == 4
+    others = [replace(shot, strip="b"), replace(shot, files=files)]
+    assert len({shot.hash, *(other.hash for other in others)}) == 3
+    assert replace(shot, settings=Settings(seed=1)).hash == shot.hash
     assert Shot.loads(shot.dumps()).hash == shot.hash
 
 

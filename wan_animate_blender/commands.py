@@ -21,7 +21,7 @@ from .delivery import PATIENCE_SECONDS, deliver
 from .ending import Ended, Ending, interruptible, while_wanted
 from .request import prepare
 from .session import POLL_SECONDS, Cancelled, Step, Work
-from .wire import BadInput, ExitCode, Interrupted, Problem
+from .wire import BadInput, ExitCode, Interrupted, Problem, overridden
 
 NAME = "wan_animate"
 
@@ -57,7 +57,7 @@ def _failed(problem: Problem, tell: Tell) -> int:
 def _export(arguments: argparse.Namespace, tell: Tell) -> None:
     scene, strip = _chosen(arguments)
     was_marked = bool(strip.wan_animate.uid)
-    asked = _person(prepare(scene, strip, _root(arguments)), arguments.person)
+    asked = _person(_requests(arguments, scene, strip), arguments.person)
     only = range(*arguments.only) if arguments.only else None
     asked = replace(asked, base=arguments.base and arguments.base.resolve(), only=only)
     with while_wanted() if arguments.temporary else contextlib.nullcontext():
@@ -82,7 +82,7 @@ def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
     server = preferences.server(arguments.server, _token(arguments))
     server.health()  # what is wrong with it is said before the export, not after
     scene, strip = _chosen(arguments)
-    requests = prepare(scene, strip, _root(arguments))
+    requests = _requests(arguments, scene, strip)
     export.check_all(requests)
     _save()
     cancelled = Cancelled()
@@ -139,6 +139,14 @@ def _run(work: Work[T], tell: Tell, receive: Callable[[Step], None] = lambda _: 
         return cast(T, end.value)
     finally:
         work.close()
+
+
+def _requests(arguments: argparse.Namespace, scene: bpy.types.Scene, strip: timeline.Strip) -> list[export.Request]:
+    """What the strip asks for, each with what the command line sets otherwise; the strip keeps its own."""
+    return [
+        replace(request, settings=overridden(request.settings, arguments.set))
+        for request in prepare(scene, strip, _root(arguments))
+    ]
 
 
 def _person(requests: list[export.Request], name: str | None) -> export.Request:
@@ -246,6 +254,10 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--json", action="store_true", help="say how far it is, one JSON object a line")
     for verb in (one, three):
         verb.add_argument("--out", type=Path, help="folder of all shots; else the one of the preferences")
+        verb.add_argument(
+            "--set", action="append", default=[], metavar="NAME=VALUE",
+            help="another setting than the strip's, such as steps=4 or finish.seams=0.5; may be given again",
+        )  # fmt: skip
     return parser
 
 

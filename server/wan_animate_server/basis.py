@@ -93,6 +93,7 @@ def check_retake(basis: Basis, shot: Shot, retake: Retake, origins: tuple[str, .
             f"the take {basis.folder} was not rendered from this export of {shot.name}; give the export that it was "
             "rendered from, or --extend where this one only has more frames"
         )
+    _check_settings(basis, shot)
     if basis.take.origins != origins:
         raise BadInput(
             f"this version would show the model other pictures of {shot.name} than that which made {basis.folder}; "
@@ -109,8 +110,7 @@ def check_retake(basis: Basis, shot: Shot, retake: Retake, origins: tuple[str, .
 def extension(basis: Basis, shot: Shot, origins: Sequence[str]) -> Basis:
     """`basis` moved to where its frames lie in `shot`, whose frames have these `origins`. Raises `BadInput`."""
     take, old = basis.take, basis.take.origins
-    if different := _different(take.settings, shot.settings):
-        raise BadInput(f"the settings of {basis.folder} and of this export differ in {different}; give both the same")
+    _check_settings(basis, shot)
     _check_layers(basis, shot)
     places = (i for i in range(len(origins) - len(old) + 1) if tuple(origins[i : i + len(old)]) == old)
     if (place := next(places, None)) is None:
@@ -118,6 +118,11 @@ def extension(basis: Basis, shot: Shot, origins: Sequence[str]) -> Basis:
     if len(origins) == len(old):
         raise BadInput(f"this export of {shot.name} has no frame that {basis.folder} lacks; trim the strip longer")
     return replace(basis, moved=shot.numbers[place] - take.first)
+
+
+def _check_settings(basis: Basis, shot: Shot) -> None:
+    if different := _different(basis.take.settings, shot.settings):
+        raise BadInput(f"the settings of {basis.folder} and of this render differ in {different}; give both the same")
 
 
 def _check_layers(basis: Basis, shot: Shot) -> None:

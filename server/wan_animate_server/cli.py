@@ -160,7 +160,9 @@ def render(
     takes = takes or shot.resolve().parent / TAKES
     if base or extend:
         base = takes / base if base else newest_complete(takes)
-    steps = render_now(shot, takes=takes, device=device, check=lambda: None, retake=asked, base=base, overrides=overrides or ())
+    steps = render_now(
+        shot, takes=takes, device=device, check=lambda: None, retake=asked, base=base, overrides=overrides or ()
+    )
     folder = _tell(steps) if as_json else _draw(steps)
     typer.echo(json.dumps({"take": str(folder)}) if as_json else folder)
 

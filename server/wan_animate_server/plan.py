@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,12 +101,12 @@ class Plan:
         return f"about {self.seconds:.0f} s, an estimate: counted operations over the device's measured rates"
 
 
-def plan(folder: Path, device: str, memory: int | None = None) -> Plan:
+def plan(folder: Path, device: str, memory: int | None = None, overrides: Iterable[str] = ()) -> Plan:
     """The plan of the shot in `folder` on `device`, or on one like it with `memory` bytes free.
 
-    Raises what `shot.load`, `find_device` and `sizes_of` raise.
+    `overrides` are as those of `render`. Raises what `shot.load`, `find_device` and `sizes_of` raise.
     """
-    shot = load(folder)
+    shot = load(folder, overrides)
     settings, place = shot.shot.settings, find_device(device)
     sizes = sizes_of(settings.model)
     signals = ShotSignals(shot, settings.area or sizes.area)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -57,11 +57,13 @@ def render(
     check: Callable[[], None],
     retake: Retake | None = None,
     base: Path | None = None,
+    overrides: Sequence[str] = (),
 ) -> Generator[Progress, None, Path]:
     """Render the shot in `folder`; yields how far it is and returns the take folder.
 
     With `retake` only its frames are made anew, the others are copied from the take folder `base`, by default the
     newest complete one below `takes`. With `base` alone the shot is an extension of that take, whose frames are copied.
+    `overrides` are settings in place of the shot's own, as NAME=VALUE; the take says what was used.
 
     `takes` is where versions are made, by default `takes/` beside the export; `segments` is where finished segments are
     kept and looked for, by default beside `takes`. `check` is called often and stops the render by raising; the take is
@@ -71,7 +73,7 @@ def render(
     """
     order = _Order(
         folder=folder, takes=takes or folder.resolve().parent / TAKES, segments=segments, device=device, check=check,
-        retake=retake, base=base,
+        retake=retake, base=base, overrides=overrides,
     )  # fmt: skip
     return (yield from tightening(order.attempt))
 
@@ -87,12 +89,13 @@ class _Order:
     check: Callable[[], None]
     retake: Retake | None
     base: Path | None
+    overrides: Sequence[str]
 
     def attempt(self, roomiest: Residence) -> Generator[Progress, None, Path]:
         """One render; weights lie no roomier than `roomiest`."""
         watch = Stopwatch()
         yield Progress(stage="checking the shot")
-        shot = load(self.folder)
+        shot = load(self.folder, self.overrides)
         settings = shot.shot.settings
         signals = ShotSignals(shot, settings.area or sizes_of(settings.model).area)
         blueprint = self._drawn(signals)

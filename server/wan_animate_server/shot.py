@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import struct
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from wan_animate_blender.wire import (
     Mode,
     Shot,
     Timecode,
+    overridden,
     sha256_file,
 )
 
@@ -97,9 +99,13 @@ def picture_size(shot: Shot, layer: str) -> tuple[int, int]:
     return (FACE_SIZE, FACE_SIZE) if layer == "face" else (shot.raster.width, shot.raster.height)
 
 
-def load(folder: Path) -> LoadedShot:
-    """Read and check the shot in `folder`. Raises `BadInput` with a sentence about the first thing that is wrong."""
+def load(folder: Path, overrides: Iterable[str] = ()) -> LoadedShot:
+    """Read and check the shot in `folder`, with other settings than it says where `overrides` are given (NAME=VALUE).
+
+    Raises `BadInput` with a sentence about the first thing that is wrong.
+    """
     shot = read(folder)
+    shot = replace(shot, settings=overridden(shot.settings, overrides))
     check_layers(shot)
     for path, entry in shot.files.items():
         _check_file(folder, path, entry)

@@ -130,7 +130,7 @@ def _unfinished(takes: Path, shot: Shot, base: str, retake: Retake | None) -> Pa
     take = folder and read_take(folder)
     if not folder or not take or take.state is not TakeState.PARTIAL:
         return None
-    if (take.export, take.base, take.retake) != (shot.hash, base, retake):
+    if (take.export, take.settings, take.base, take.retake) != (shot.hash, shot.settings, base, retake):
         return None
     if not take_over(folder):
         return None

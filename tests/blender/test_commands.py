@@ -19,7 +19,7 @@ from takes import export_of, take_of, whole_take_of
 
 from wan_animate_blender import identity, ledger, timeline
 from wan_animate_blender.commands import main
-from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, ExitCode, Shot, Take
+from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, ExitCode, Extra, Shot, Take
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -61,6 +61,25 @@ def test_a_strip_without_identity_gets_one_that_is_saved(plate: Any, tmp_path: P
 def test_the_shots_lie_where_the_preferences_say_unless_told(plate: Any, tmp_path: Path) -> None:
     assert main(["export", "--strip", "plate"]) == ExitCode.DONE
     assert (tmp_path / "wan_animate" / "SH010" / "e001" / SHOT_FILE).is_file()
+
+
+def test_other_settings_than_the_strips_are_set_for_one_export(plate: Any, tmp_path: Path, capsys: Any) -> None:
+    given = ["--set", "steps=4", "--set", "finish.layers=pose"]
+    assert main(["export", "--strip", "plate", "--out", str(tmp_path / "shots"), *given]) == ExitCode.DONE
+    shot = Shot.loads((tmp_path / "shots" / "SH010" / "e001" / SHOT_FILE).read_bytes())
+    assert (shot.settings.steps, shot.settings.finish.layers) == (4, (Extra.POSE,))
+    assert plate.wan_animate.steps == 2
+
+
+@pytest.mark.parametrize("verb", ["export", "generate"])
+def test_a_setting_that_there_is_not_is_refused_before_anything_is_written(
+    plate: Any, served: Served, tmp_path: Path, capsys: Any, verb: str
+) -> None:
+    where = ["--server", served.url, "--token-file", str(served.token_file)] if verb == "generate" else []
+    words = [verb, "--strip", "plate", "--out", str(tmp_path / "shots"), "--set", "stepps=4", *where]
+    assert main(words) == ExitCode.BAD_INPUT
+    assert "setting is 'stepps', expected one of model, precision, steps," in capsys.readouterr().err
+    assert not (tmp_path / "shots").exists()
 
 
 def test_import_puts_the_take_into_the_file(edit: Any, plate: Any, tmp_path: Path, capsys: Any) -> None:
