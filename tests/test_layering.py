@@ -180,7 +180,7 @@ def test_the_recipe_is_settings_export_models_and_what_is_taken_again_and_nothin
 def test_extra_layers_lie_beside_the_others(make_shot: Make, light: bool) -> None:
     folder = finished(make_light(make_shot()) if light else make_shot(), layers=tuple(Extra))
     take = written(folder)
-    assert take.take.layers == ("pose", "face", "generated", "character", "matte", "comp")
+    assert take.take.layers == (*(extra.value for extra in Extra), "character", "matte", "comp")
     pose, face = (cv2.imread(str(take.folder / f"{layer}/1003.png"), -1) for layer in ("pose", "face"))
     assert pose.shape == (HEIGHT, WIDTH, 3)
     assert face.shape == (512, 512, 3)

@@ -40,7 +40,10 @@ class Blueprint:
             take.note(origins=self.origins)
             return take
         take = TakeFolder.claim(takes, shot, width, height, base=self.basis.folder.name, retake=self.retake)
-        take.note(origins=self.origins, segments=self.basis.segments, seams=self.basis.seams)
+        take.note(
+            origins=self.origins, segments=self.basis.segments, seams=self.basis.seams,
+            belonging=self.basis.take.belonging,
+        )  # fmt: skip
         return take
 
     def notes(self, models: Mapping[str, str]) -> tuple[str, ...]:

@@ -15,29 +15,49 @@ import numpy.typing as npt
 
 from .video import Picture
 
-Light = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-"""How numbers 0..1 of the model become those of a scene-linear plate."""
+Change = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+"""What is done to a part of a picture: how numbers 0..1 of the model become light, or how they get grain."""
 
 
 def layers(
-    plate: Picture, made: npt.NDArray[np.float32], alpha: Picture, depth: type = np.uint8, light: Light | None = None
+    plate: Picture, made: npt.NDArray[np.float32], alpha: Picture, depth: type = np.uint8,
+    light: Change | None = None, grain: Change | None = None,
 ) -> dict[str, Picture]:  # fmt: skip
     """Character, matte and comp of what was `made` [H, W, 3] over `plate` [H, W, 3]; `alpha` is uint8 [H, W].
 
     `plate` becomes the comp: no sample of it outside the box of rows and columns that shows the character is touched.
-    A scene-linear one needs `light`; otherwise `depth` is the character's.
+    A scene-linear one needs `light`; otherwise `depth` is the character's. `grain` is given in the plate's numbers.
     """
+    whole, box = element(made, alpha, depth, light, grain)
+    plate[box] = (comp if light is None else over)(plate[box], whole[box])
+    return {"character": whole, "matte": whole[..., 3], "comp": plate}
+
+
+def element(
+    made: npt.NDArray[np.float32], alpha: Picture, depth: type, light: Change | None, grain: Change | None = None
+) -> tuple[Picture, tuple[slice, slice]]:
+    """The character alone [H, W, 4], and the box of rows and columns outside of which nothing of it is."""
     x, y, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
     box = slice(y, y + height), slice(x, x + width)
-    if light is None:
-        part = character(made[box], alpha[box], depth)
-        plate[box] = comp(plate[box], part)
-    else:
-        part = premultiplied(light(made[box]), alpha[box])
-        plate[box] = over(plate[box], part)
+    numbers = made[box] if light is None else light(made[box])
+    if grain:
+        numbers = grain(numbers)
+    part = character(numbers, alpha[box], depth) if light is None else premultiplied(numbers, alpha[box])
     whole = np.zeros((*alpha.shape, 4), part.dtype)
     whole[box] = part
-    return {"character": whole, "matte": whole[..., 3], "comp": plate}
+    return whole, box
+
+
+def background(plate: Picture, clean: Picture, alpha: Picture) -> Picture:
+    """`clean` over `plate`, both [H, W, 3] and of the same kind of numbers, as `alpha` uint8 [H, W] says.
+
+    In the plate's type; where the alpha is 0 its samples come back bit for bit.
+    """
+    if plate.dtype.kind == "f":
+        return over(plate, premultiplied(np.asarray(clean, np.float32), alpha))
+    kind = clean.dtype.type
+    opacity = alpha.astype(kind) * kind(np.iinfo(kind).max // 255)
+    return comp(plate, np.dstack((clean, opacity)))
 
 
 def character(generated: npt.NDArray[np.floating[Any]], alpha: Picture, depth: type = np.uint8) -> Picture:

@@ -13,6 +13,7 @@ from typing import Self
 
 from wan_animate_blender.wire import Clipped, SeamRecord, SegmentRecord, Take
 
+from . import audio, belonging
 from .basis import Basis
 from .guard import Anchored, Guard
 from .layering import Layering, Written
@@ -77,8 +78,11 @@ class Delivery:
 
         Frames that nobody delivers are copied from `basis`. `check` stops the waiting for files by raising.
         """
+        heard, notes = audio.beside(signals.shot)
+        take.note(notes=(*take.take.notes, *notes))
+        sound = heard.parts() if heard else iter(())
         # Blocks end in the opposite order: the pool first, for the movie's last frames come from it.
-        with Preview(movie, take.take.fps) as preview, ThreadPoolExecutor(writers(take.take)) as pool:
+        with Preview(movie, take.take.fps, sound) as preview, ThreadPoolExecutor(writers(take.take)) as pool:
             delivery = cls(signals, take, preview, pool, check, basis)
             try:
                 yield delivery
@@ -100,9 +104,19 @@ class Delivery:
         """Begin to write what is seen of a segment, after all frames before it."""
         self.keep(made.first)
         numbers = self._shot.shot.numbers[made.first : made.first + len(made.frames)]
+        self._compare(made)
         anchored = self._guard.anchor(made)
         frames = deque(self._pool.submit(self._write, made, anchored, place) for place in range(len(made.frames)))
         self._run = _Run(numbers, frames, self._record(made, anchored), anchored.seam)
+
+    def _compare(self, made: Decoded) -> None:
+        """Measure what the first segment lacks beside the plate, where the take is to say it and does not yet."""
+        finish, mode = self._shot.shot.settings.finish, self._shot.shot.mode
+        if not belonging.is_lacking(self._take.take.belonging, finish, mode):
+            return
+        found = belonging.measure(self._signals, made.first, made.frames)
+        self._notes = (*self._notes, *belonging.notes(found, finish))
+        self._take.note(belonging=found)
 
     def _record(self, made: Decoded, anchored: Anchored) -> SegmentRecord:
         """What the take says of a segment."""

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wan_animate_blender.wire import Clipped, Encoding, Extra, Format, Mode, frame_name
+from wan_animate_blender.wire import Alpha, Belonging, Clipped, Encoding, Extra, Format, Mode, frame_name
 
 from . import composite, exr
 from .basis import Basis
+from .belonging import Fitting
 from .colour import Floats
 from .signals import ShotSignals, pose
 from .take import TakeFolder
@@ -26,6 +27,9 @@ DATA = "data"
 
 _SHOWN = (Extra.POSE, Extra.FACE)
 """What the model was shown: pictures for a person, whatever the plate's numbers are."""
+
+_AS_SEEN = (*_SHOWN, Extra.GENERATED)
+"""Layers that nothing is composited of."""
 
 
 @dataclass(frozen=True)
@@ -81,19 +85,29 @@ class Layering:
     def _layers(self, i: int, frame: NDArray[np.floating[Any]]) -> tuple[dict[str, Picture], Clipped]:
         """The pictures of frame `i` by layer, at the delivered size, and what the model was not shown as it is."""
         made = self._signals.windows[i].back(frame)
-        extras = {layer: self._extra(layer, i, made) for layer in self._take.take.layers if layer in set(Extra)}
+        extras = {layer: self._extra(layer, i, made) for layer in self._take.take.layers if layer in _AS_SEEN}
         if self._shot.shot.mode is Mode.ANIMATE:
             return extras, Clipped()
-        layers, clipped = self._composited(i, made)
+        layers, clipped = self._composited(i, frame, made)
         return extras | layers, clipped
 
-    def _composited(self, i: int, made: Floats) -> tuple[dict[str, Picture], Clipped]:
-        """Character, matte and comp of frame `i`."""
-        plate, alpha, clipped = self._shot.stored_plate(i), self._signals.alpha(i), Clipped()
+    def _composited(
+        self, i: int, frame: NDArray[np.floating[Any]], made: Floats
+    ) -> tuple[dict[str, Picture], Clipped]:  # fmt: skip
+        """Character, matte and comp of frame `i`, and what was asked for of what they are made of."""
+        fitting, asked = Fitting(self._take.take.belonging or Belonging(), self._signals), self._take.take.layers
+        plate, region, clipped = self._shot.stored_plate(i), self._signals.alpha(i), Clipped()
         if self._space:
             clipped = self._space.clipped(plate[self._signals.region(i) > 0])
-        light = self._space.light if self._space else None
-        return composite.layers(plate, made, alpha, self._depth, light), clipped
+        light, found = self._space.light if self._space else None, {}
+        alpha, made = fitting.alpha(i, frame, region), fitting.soften(i, made)
+        if self._shot.shot.settings.finish.alpha is Alpha.DIFFERENCE:
+            plate = composite.background(plate, self._shot.stored_clean(i), region)
+        if Extra.BACKGROUND in asked:
+            found[Extra.BACKGROUND.value] = plate.copy()  # the plate becomes the comp
+        if Extra.UNGRAINED in asked:
+            found[Extra.UNGRAINED.value] = composite.element(made, alpha, self._depth, light)[0]
+        return found | composite.layers(plate, made, alpha, self._depth, light, fitting.grain(i)), clipped
 
     def _extra(self, layer: str, i: int, made: Floats) -> Picture:
         """What is delivered as the model was shown it, and all that it made."""

@@ -17,6 +17,7 @@ from wan_animate_blender.wire import (
     KEYPOINTS,
     POSE_FILE,
     SHOT_FILE,
+    Alpha,
     BadInput,
     Encoding,
     FaceSource,
@@ -34,6 +35,9 @@ from .video import Picture, read_character, read_grey, read_picture, to_8bit
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+
+LAYERS = ("plate", "matte", "region", "face", "cleanplate")
+"""What may be exported for every frame."""
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -57,7 +61,7 @@ class LoadedShot:
     character: Pixels
     """[H, W, 3] RGB, as the user chose it."""
     sequences: dict[str, tuple[str, ...]]
-    """Paths of the frames of "plate", "matte", "region", "face"; empty where the shot has none."""
+    """Paths of the frames of "plate", "matte", "region", "face", "cleanplate"; empty where the shot has none."""
     space: Space | None
     """What the numbers of a scene-linear plate mean; None where it is display-encoded."""
 
@@ -72,6 +76,10 @@ class LoadedShot:
     def stored_plate(self, i: int) -> Picture:
         """The plate with the bits that the file has: uint8 or uint16, scene-linear float16 or float32."""
         return self._checked("plate", i, read_picture(self._path("plate", i)))
+
+    def stored_clean(self, i: int) -> Picture:
+        """The plate without the people, with the bits that the file has. Raises `BadInput`."""
+        return self._checked("cleanplate", i, read_picture(self._path("cleanplate", i)))
 
     def timecode(self, i: int) -> Timecode | None:
         """What the footage counts at frame `i`; the plate's own header knows it better than the export."""
@@ -109,11 +117,11 @@ def load(folder: Path, overrides: Iterable[str] = ()) -> LoadedShot:
     check_layers(shot)
     for path, entry in shot.files.items():
         _check_file(folder, path, entry)
-    sequences = {layer: tuple(shot.sequence(layer)) for layer in ("plate", "matte", "region", "face")}
+    sequences = {layer: tuple(shot.sequence(layer)) for layer in LAYERS}
     is_linear = shot.colour.encoding is Encoding.LINEAR
     for layer, paths in sequences.items():
         for path in paths:
-            check = _check_exr if is_linear and layer == "plate" else _check_png
+            check = _check_exr if is_linear and layer in ("plate", "cleanplate") else _check_png
             check(folder, path, picture_size(shot, layer))
     keypoints, face_box = _read_pose(folder, shot)
     return LoadedShot(
@@ -166,6 +174,8 @@ def _needed_layers(shot: Shot) -> dict[str, str]:
 
 
 def _check_file(folder: Path, path: str, entry: FileEntry) -> None:
+    if shot.mode is Mode.REPLACE and shot.settings.finish.alpha is Alpha.DIFFERENCE:
+        needed["cleanplate"] = "an alpha by difference"
     try:
         size = (folder / path).stat().st_size
         if size != entry.size:

@@ -11,6 +11,8 @@ from typing import Any
 from wan_animate_blender.wire import (
     TAKE_FILE,
     TAKE_PREFIX,
+    Alpha,
+    Extra,
     Mode,
     Retake,
     Shot,
@@ -34,11 +36,19 @@ PREVIEW_FILE = ".preview.png"
 LAYERS = {Mode.REPLACE: ("character", "matte", "comp"), Mode.ANIMATE: ("generated",)}
 """The pictures that every take has; the last one is what its preview shows."""
 
+_OVER_A_PLATE = (Extra.UNGRAINED, Extra.BACKGROUND)
+"""Those that only a composite has."""
+
 
 def layers_of(shot: Shot) -> tuple[str, ...]:
     """The pictures of a take of `shot`: what was asked for, then what every take has."""
-    own = LAYERS[shot.mode]
-    return (*(extra.value for extra in shot.settings.finish.layers if extra not in own), *own)
+    own, finish = LAYERS[shot.mode], shot.settings.finish
+    asked = [*finish.layers]
+    if finish.alpha is Alpha.DIFFERENCE and Extra.BACKGROUND not in asked:
+        asked.append(Extra.BACKGROUND)  # else nobody could put the comp together again
+    if shot.mode is Mode.ANIMATE:
+        asked = [extra for extra in asked if extra not in _OVER_A_PLATE]
+    return (*(extra.value for extra in asked if extra not in own), *own)
 
 
 class TakeFolder:

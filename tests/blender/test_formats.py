@@ -138,7 +138,7 @@ def test_extra_layers_do_not_stand_in_the_way(
     paint = (lambda i: light(i, np.float16)) if is_light else noise
     folder = finished(marked(film, noise), tmp_path, paint, colour, layers=tuple(Extra))
     take = Take.loads((folder / TAKE_FILE).read_bytes())
-    assert take.layers == ("pose", "face", "generated", "character", "matte", "comp")
+    assert take.layers == (*(extra.value for extra in Extra), "character", "matte", "comp")
     first, *others = import_take(edit, folder, options=Options(beside=("generated", "pose", "face")))
     assert (first.wan_animate.layer, first.mute) == ("character", False)
     assert [(one.wan_animate.layer, one.mute) for one in others] == [

@@ -4,11 +4,12 @@ Standard library only: both sides import this package, and neither side's depend
 it. Knows neither bpy nor HTTP.
 """
 
+from .belonging import Belonging, Grain
 from .boxes import Box, Faces, face_box
 from .clipped import Clipped
-from .errors import BadInput, ExitCode, Interrupted, Problem, TryElsewhere, Unavailable, WireError
 from .colour import BUILTIN, CONFIGURATION, MOST_CONFIGURATION, SPACES, Colour, Encoding
-from .finish import Extra, Finish, Format
+from .errors import BadInput, ExitCode, Interrupted, Problem, TryElsewhere, Unavailable, WireError
+from .finish import Alpha, Extra, Finish, Format
 from .folders import (
     AUDIO_FILE,
     EXPORT_PREFIX,
@@ -62,29 +63,31 @@ from .take import SegmentRecord, Take, TakeState
 from .timecode import Timecode
 
 __all__ = [
-    "COEFFICIENTS",
-    "EXPORT_PREFIX",
-    "FACE_KEYPOINTS",
     "AUDIO_FILE",
     "AUDIO_RATE",
     "BUILTIN",
-    "FACE_SIZE",
+    "COEFFICIENTS",
     "CONFIGURATION",
+    "EXPORT_PREFIX",
+    "FACE_KEYPOINTS",
+    "FACE_SIZE",
     "FIRST_FRAME",
     "KEYPOINTS",
+    "MOST_CONFIGURATION",
     "OWNER_FILE",
     "POSE_FILE",
     "SEGMENTS",
-    "MOST_CONFIGURATION",
     "SETTING_NAMES",
     "SHOT_FILE",
+    "SPACES",
     "TAKES",
     "TAKE_FILE",
     "TAKE_PREFIX",
-    "SPACES",
     "WIRE_HEADER",
     "WIRE_VERSION",
+    "Alpha",
     "BadInput",
+    "Belonging",
     "Blend",
     "Box",
     "Clipped",
@@ -102,14 +105,15 @@ __all__ = [
     "Format",
     "FrameRow",
     "Grade",
+    "Grain",
     "Handed",
+    "Highlights",
     "Interrupted",
     "Job",
     "JobState",
     "KnownModel",
     "Lens",
     "LensKind",
-    "Highlights",
     "LoraUse",
     "MapUse",
     "Message",
@@ -133,13 +137,13 @@ __all__ = [
     "Take",
     "TakeState",
     "Timecode",
+    "Transform",
     "TryElsewhere",
     "Turn",
     "Unavailable",
     "WireError",
     "check_format",
     "check_name",
-    "Transform",
     "check_path",
     "claim_version",
     "face_box",

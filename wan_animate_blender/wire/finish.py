@@ -26,6 +26,15 @@ class Format(enum.StrEnum):
         return self is Format.PLATE or light == (self in (Format.EXR_ZIP, Format.EXR_PIZ))
 
 
+class Alpha(enum.StrEnum):
+    """What the character's alpha is, in replace mode. It never reaches beyond the region's."""
+
+    REGION = "region"
+    """The region's own: inside of it all is shown that the model made."""
+    DIFFERENCE = "difference"
+    """Where the generated frame is not the clean plate. Between that and the region's edge the clean plate shows."""
+
+
 class Extra(enum.StrEnum):
     """Layers of a take that are there only when asked for."""
 
@@ -35,6 +44,11 @@ class Extra(enum.StrEnum):
     """The picture of the face that the model saw, PNG of 512×512 pixels."""
     GENERATED = "generated"
     """The whole frame that the model made, at the size and in the numbers of the plate."""
+    UNGRAINED = "ungrained"
+    """The character without the plate's grain, to grade it or to give it other grain; in replace mode only."""
+    BACKGROUND = "background"
+    """What the character lies over: the plate, and inside the region the clean plate where the alpha is the
+    character's own, with which it is always there; in replace mode only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +69,15 @@ class Finish(Message):
     """How much of its drift of colour each segment loses, 0 to 1. It is anchored to the plate around the region in
     replace mode and to the first segment in animate mode."""
 
+    # 0, although a character without grain looks pasted on: compositors add grain last, over all that they do, and who
+    # does not composite switches it on.
+    grain: float = 0.0
+    """How much of the plate's grain the character is given, 0 (off) to 1 (as much as the plate has); in replace mode
+    only."""
+    match_sharpness: bool = False
+    """Whether a character that is sharper than the plate is made as soft; in replace mode only."""
+    alpha: Alpha = Alpha.REGION
+
     def __post_init__(self) -> None:
         expect(
             self.feather is None or 0.0 <= self.feather <= 4096.0,
@@ -64,3 +87,4 @@ class Finish(Message):
         )
         expect(len(set(self.layers)) == len(self.layers), "layers", ", ".join(self.layers), "each layer once")
         expect(0.0 <= self.seams <= 1.0, "seams", self.seams, "a strength from 0 (off) to 1")
+        expect(0.0 <= self.grain <= 1.0, "grain", self.grain, "a strength from 0 (off) to 1")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import PurePosixPath
 
+from .belonging import Belonging
 from .clipped import Clipped
 from .folders import FileEntry, check_name, check_path, is_frame_of
 from .messages import WIRE_VERSION, Message, expect_schema
@@ -92,6 +93,8 @@ class Take(Message):
     segments: tuple[SegmentRecord, ...] = ()
     seams: tuple[SeamRecord, ...] = ()
     """One for each segment but the first."""
+    belonging: Belonging | None = None
+    """How the plate differs from what was made; None where nothing of that was asked for."""
     models: dict[str, str] = field(default_factory=dict)
     """Name of each weights file and its SHA-256."""
     versions: dict[str, str] = field(default_factory=dict)

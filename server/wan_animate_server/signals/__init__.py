@@ -26,6 +26,9 @@ from . import extent, face, hull, pose
 # Mask and alpha of one frame need the same region and matte; a whole segment of them would be gigabytes at 4K.
 _KEPT = 8
 
+_UNSEEN = ("face", "cleanplate")
+"""Pictures that are looked at in another way, or never shown to the model."""
+
 
 class ShotSignals:
     """The signals of one shot for a model that works at `area` pixels a frame. Frames are numbered from 0.
@@ -90,7 +93,7 @@ class ShotSignals:
         """What was exported for frame `i` but its face: which frame of the footage it is, keypoints and pictures."""
         shot = self.shot
         keypoints = hashlib.sha256(shot.keypoints[i].tobytes()).hexdigest()
-        pictures = {layer: self._picture(layer, i) for layer in shot.sequences if layer != "face"}
+        pictures = {layer: self._picture(layer, i) for layer in shot.sequences if layer not in _UNSEEN}
         return [shot.shot.frames[i].source, keypoints, pictures]
 
     def _face(self, i: int) -> list[Any]:
@@ -134,16 +137,25 @@ class ShotSignals:
         """The plate at the model's size, the old person still in it: uint8 [H, W, 3]. Replace mode only."""
         return self.windows[index].picture(self.shot.plate(index))
 
+    @property
+    def has_clean(self) -> bool:
+        """Whether the shot brings the plate without the people."""
+        return bool(self.shot.sequences["cleanplate"])
+
+    def clean(self, index: int) -> regions.Floats:
+        """The plate without the people, at the model's size: float32 [H, W, 3], 0..1. The model never sees it."""
+        seen = self.shot.seen(self.shot.stored_clean(index))
+        return np.asarray(self.windows[index].picture(seen), np.float32) / np.float32(255)
+
     def mask(self, index: int) -> regions.Floats:
         """What is made anew: float32 [H, W], 1 there and 0 elsewhere. Replace mode only."""
         window = self.windows[index]
         return regions.model_mask(window.crop(self.region(index)), window.fit)
 
     def alpha(self, index: int) -> Picture:
-        """The compositing alpha at the plate's size: uint8 [H, W], 0 outside the region. Replace mode only.
+        """The region's compositing alpha at the plate's size: uint8 [H, W], 0 outside the region. Replace mode only.
 
-        It is the region's own: nothing here cuts the character out. So no gap between character and region's edge is
-        left in which a clean plate would show, and none is read.
+        Nothing here cuts the character out.
         """
         return regions.alpha(self.region(index), self.matte(index), self.shot.shot.settings.finish.feather)
 
