@@ -252,6 +252,8 @@ class Stage(StrEnum):
     """The stages of the small model, one after the other."""
     LORA = "lora"
     """Of any model, from a folder of clips."""
+    ESTIMATORS = "estimators"
+    """That judge the small model: pose, identity, expression."""
 
 
 @app.command()
@@ -282,6 +284,11 @@ def train(
             raise BadInput("a LoRA is trained alone, from clips; give no other stage, and --clips with exports in it")
         _train_lora(model, clips, out, minutes, steps, seed, device)
         return
+    if Stage.ESTIMATORS in stages:
+        if stages != [Stage.ESTIMATORS]:
+            raise BadInput("estimators judge what other stages make, and are trained alone; give no other stage")
+        _train_estimators(out, source, minutes, steps, size, difficulty, seed, device)
+        return
     from .train.run import Order
     from .train.run import train as train_now
     from .train.stages import Stage as Known
@@ -300,6 +307,26 @@ def _train_lora(model: str, clips: Path, out: Path, minutes: float, steps: int |
     from .train.finetune import train as train_now
 
     errand = Errand(model=model, clips=clips, out=out, minutes=minutes, steps=steps, seed=seed, device=device)
+    for report in train_now(errand):
+        typer.echo(json.dumps(report.to_json()))
+
+
+def _train_estimators(
+    out: Path,
+    source: Path | None,
+    minutes: float,
+    steps: int | None,
+    size: int,
+    difficulty: float,
+    seed: int,
+    device: str,
+) -> None:
+    from .train.estimators import Errand
+    from .train.estimators import train as train_now
+
+    errand = Errand(
+        out=out, source=source, minutes=minutes, steps=steps, size=size, difficulty=difficulty, seed=seed, device=device
+    )
     for report in train_now(errand):
         typer.echo(json.dumps(report.to_json()))
 

@@ -10,7 +10,8 @@ import torch
 
 from wan_animate_blender.wire import BadInput, Mode, Precision, Settings, Unavailable
 
-from .library import LORAS, RELIGHT, Library, Manifest, manifest, manifests
+from .library import LORAS, Library, Manifest, manifest, manifests
+from .library import RELIGHT as RELIGHT
 from .memo import Memo
 from .names import NEEDED, Part
 from .pipeline import PROMPT, Model, encode_prompt

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -149,9 +149,9 @@ def train(vae: VAE, spec: world.Spec, budget: Budget, seed: int, team: Team) -> 
         yield judged(spec, vae, last)
 
 
-def channels_last(vae: VAE) -> None:
+def channels_last(network: nn.Module) -> None:
     """Weights in the layout in which convolutions are fast."""
-    for parameter in vae.parameters():
+    for parameter in network.parameters():
         if parameter.dim() >= 4:
             layout = torch.channels_last if parameter.dim() == 4 else torch.channels_last_3d
             parameter.data = parameter.data.contiguous(memory_format=layout)

@@ -41,6 +41,9 @@ EXPRESSION = tuple(_SPANS)
 """Mouth open; corners up; pursed; brows up; inner ends of the brows down; eyes open (1) or shut; gaze to the left of
 the person and up."""
 
+EXPRESSION_SPANS = tuple((float(low), float(high)) for low, high in _SPANS.values())
+"""Lowest and highest of each."""
+
 GESTURE, WALK, WAVE, REACH, DANCE, TURN = range(6)
 _KINDS = (3, 3, 2, 3, 3, 1.5)
 
