@@ -166,6 +166,8 @@ def space(shot: Shot, folder: Path) -> Space | None:
 
 def _needed_layers(shot: Shot) -> dict[str, str]:
     needed = {"plate": "replace mode", "matte": "replace mode"} if shot.mode is Mode.REPLACE else {}
+    if shot.mode is Mode.REPLACE and shot.settings.finish.alpha is Alpha.DIFFERENCE:
+        needed["cleanplate"] = "an alpha by difference"
     if shot.face.is_pictures:
         needed["face"] = f"an expression from the {shot.face.value}"
     if shot.face is FaceSource.PLATE:
@@ -174,8 +176,6 @@ def _needed_layers(shot: Shot) -> dict[str, str]:
 
 
 def _check_file(folder: Path, path: str, entry: FileEntry) -> None:
-    if shot.mode is Mode.REPLACE and shot.settings.finish.alpha is Alpha.DIFFERENCE:
-        needed["cleanplate"] = "an alpha by difference"
     try:
         size = (folder / path).stat().st_size
         if size != entry.size:
