@@ -18,7 +18,7 @@ import numpy.typing as npt
 from av.error import FFmpegError
 from PIL import Image
 
-from wan_animate_blender.wire import BadInput, Format, write_atomically
+from wan_animate_blender.wire import AUDIO_RATE, BadInput, Format, write_atomically
 
 from . import exr, png
 
@@ -42,6 +42,8 @@ Image.MAX_IMAGE_PIXELS = exr.PIXELS  # Pillow's own limit would be in the way of
 
 # Preview quality: visually clean, and a second of 720p still below a megabyte.
 _CRF = "18"
+_BIT_RATE = 192_000  # two channels of AAC that nobody hears a difference in
+_LAYOUTS = {1: "mono", 2: "stereo"}
 # ITU-T H.273 code points: what a player must know to show the preview's colours as they are here.
 _BT709, _LIMITED = 1, 1
 
@@ -114,13 +116,15 @@ class Preview:
     """An H.264 movie for looking at, written frame by frame; it appears under its name when the block ends well.
 
     `with Preview(path, fps) as preview: preview.add(frame)`. The first frame sets the size; odd sizes gain a repeated
-    last column or row, because 4:2:0 needs even ones. Playable while it downloads (`faststart`).
+    last column or row, because 4:2:0 needs even ones. Playable while it downloads (`faststart`). `sound` has what is
+    heard during each frame, int16 [n, channels] at `AUDIO_RATE`, one channel or two; it becomes AAC.
     """
 
-    def __init__(self, path: Path, fps: Fraction) -> None:
-        self._path, self._fps = path, fps
+    def __init__(self, path: Path, fps: Fraction, sound: Iterator[npt.NDArray[np.int16]] = iter(())) -> None:
+        self._path, self._fps, self._sound, self._samples = path, fps, sound, 0
         self._part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         self._stream: Any = None
+        self._voice: Any = None
 
     def __enter__(self) -> Self:
         try:
@@ -134,18 +138,31 @@ class Preview:
         """Append uint8 [H, W, 3] RGB; every frame has the first one's size."""
         height, width = frame.shape[:2]
         even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        heard = next(self._sound, None)
         if self._stream is None:
             self._stream = self._open_stream(width + width % 2, height + height % 2)
+            if heard is not None:
+                layout = _LAYOUTS[heard.shape[1]]
+                self._voice = self._movie.add_stream("aac", rate=AUDIO_RATE, layout=layout, bit_rate=_BIT_RATE)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even, np.uint8), format="rgb24")
         picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
         self._movie.mux(self._stream.encode(picture))
+        if heard is not None:
+            self._hear(heard)
+
+    def _hear(self, samples: npt.NDArray[np.int16]) -> None:
+        sound = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=_LAYOUTS[samples.shape[1]])
+        sound.sample_rate, sound.pts, sound.time_base = AUDIO_RATE, self._samples, Fraction(1, AUDIO_RATE)
+        self._samples += len(samples)
+        self._movie.mux(self._voice.encode(sound))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if kind is None and self._stream is not None:
-                self._movie.mux(self._stream.encode())
+                for stream in filter(None, (self._stream, self._voice)):
+                    self._movie.mux(stream.encode())
             self._movie.close()
             if kind is None and self._stream is not None:
                 self._part.replace(self._path)
