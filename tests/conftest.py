@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -58,6 +58,15 @@ def write_export(root: Path, frames: int = 9, mode: Mode = Mode.REPLACE, **chang
     )  # fmt: skip
     write_shot(folder, replace(shot, **changes))
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real browser for all tests of pages, one for all: Playwright runs once in a process."""
+    from .browsing import started  # only tests of pages need Playwright
+
+    with started() as one:
+        yield one
 
 
 @pytest.fixture

@@ -1,40 +1,20 @@
-"""A real browser before a real server: Debian's Chromium, driven by Playwright."""
+"""A real browser before a real server."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from wan_animate_blender.wire import Job
 
+from ..browsing import watching
 from ..conftest import QUICK, write_export
 from ..serving import Running, serving
-
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync")  # fmt: skip
-"""No sandbox, because it does not start as root; the rest keeps the browser from calling home."""
-
-SECONDS = 1000.0
-PATIENCE = 90 * SECONDS
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        sentence = "no Chromium was found: the page is tested in a real browser, install Debian's package chromium"
-        pytest.fail(sentence) if os.environ.get("CI") else pytest.skip(sentence)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=list(QUIET))
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")
@@ -60,32 +40,11 @@ def done(server: Running, send: Callable[..., Job]) -> Job:
     return server.finished(send(frames=13).id)
 
 
-@dataclass
-class Watched:
-    """What a browser did that a page must not let it do."""
-
-    origin: str
-    strangers: list[str]
-    complaints: list[str]
-
-    def request(self, url: str) -> None:
-        if not url.startswith((self.origin + "/", "data:")):
-            self.strangers.append(url)
-
-
 @contextmanager
 def visiting(browser: Browser, server: Running, **how: Any) -> Iterator[BrowserContext]:
-    """A fresh browser; at its end it has asked nobody else for anything, and complained of nothing."""
-    watched = Watched(server.url, [], [])
-    context = browser.new_context(base_url=server.url, **how)
-    context.set_default_timeout(PATIENCE)
-    context.on("request", lambda request: watched.request(request.url))
-    context.on("weberror", lambda error: watched.complaints.append(str(error.error)))
-    context.on("console", lambda said: said.type in ("error", "warning") and watched.complaints.append(said.text))
-    yield context
-    context.close()
-    assert watched.strangers == []
-    assert [said for said in watched.complaints if "status of 4" not in said] == []
+    """A fresh browser that may speak with `server` and nobody else."""
+    with watching(browser, server.url + "/", base_url=server.url, **how) as context:
+        yield context
 
 
 def come_in(context: BrowserContext, token: str) -> Page:

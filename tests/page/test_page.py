@@ -21,9 +21,10 @@ from wan_animate_server.keyring import NamedTokens
 from wan_animate_server.page import sessions
 from wan_animate_server.shot import load
 
+from ..browsing import PATIENCE, SECONDS
 from ..conftest import WIDTH, make_light, write_export
 from ..serving import Running, serving
-from .conftest import PATIENCE, SECONDS, come_in, visiting
+from .conftest import come_in, visiting
 
 Send = Callable[..., Job]
 Pixels = NDArray[np.uint8]

@@ -39,7 +39,7 @@ from .lens import COEFFICIENTS, Lens, LensKind, MapUse
 from .machine import Device, KnownModel, Queue
 from .messages import WIRE_VERSION, Message, plain, shown
 from .naming import Convention, Naming
-from .overrides import SETTING_NAMES, overridden
+from .overrides import SETTING_NAMES, assignments, overridden
 from .provenance import Provenance
 from .retake import Blend, Retake
 from .roi import Roi
@@ -142,6 +142,7 @@ __all__ = [
     "Turn",
     "Unavailable",
     "WireError",
+    "assignments",
     "check_format",
     "check_name",
     "check_path",

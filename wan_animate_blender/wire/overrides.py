@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import types
 import typing
@@ -32,6 +33,27 @@ def overridden(settings: Settings, assignments: Iterable[str]) -> Settings:
             place = place[group]
         place[field] = _read(_HINTS[name], text.strip())
     return Settings.from_json(data)
+
+
+def assignments(settings: Settings, wanted: Settings) -> list[str]:
+    """What `overridden` needs to make `wanted` of `settings`: one for each field that differs."""
+    pairs = {name: (_value(settings, name), _value(wanted, name)) for name in SETTING_NAMES}
+    return [f"{name}={_text(new)}" for name, (old, new) in pairs.items() if new != old]
+
+
+def _value(settings: Settings, name: str) -> Any:
+    return functools.reduce(getattr, name.split("."), settings)
+
+
+def _text(value: Any) -> str:
+    """A value as it is written after the sign."""
+    if isinstance(value, Message):
+        return " ".join(map(_text, vars(value).values()))
+    if isinstance(value, tuple):
+        return ", ".join(map(_text, value))
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value)
 
 
 def _leaves(kind: type[Message], prefix: str = "") -> Iterator[tuple[str, Any]]:

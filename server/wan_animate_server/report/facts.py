@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from wan_animate_blender.wire import FileEntry, Message, Shot, Take
+from wan_animate_blender.wire import FileEntry, Message, Settings, Shot, Take, assignments
 
 from ..installed import RELIGHT
 from ..library import LORA, LORAS, UNKNOWN_LICENCE, ManifestFile, manifests
@@ -60,24 +60,29 @@ class Report(Message):
         return (*((lost + advice,) if self.changed else ()), *(self.plate_error.notes() if self.plate_error else ()))
 
 
-def facts(take: Take, shot: Shot, plate: PlateError | None, written: float, changed: tuple[str, ...] = ()) -> Report:
-    """All that is to be said of `take`, a take of `shot`, whose files were looked at."""
+def facts(
+    take: Take, exported: Shot, plate: PlateError | None, written: float, changed: tuple[str, ...] = ()
+) -> Report:  # fmt: skip
+    """All that is to be said of `take`, whose files were looked at; `exported` is what its export says of itself."""
     return Report(
-        take=take, recipe=take.recipe, command=command(take), plate_error=plate,
-        unmeasured=_unmeasured(take, plate), models=tuple(_models(take)), inputs=dict(shot.files),
+        take=take, recipe=take.recipe, command=command(take, exported.settings), plate_error=plate,
+        unmeasured=_unmeasured(take, plate), models=tuple(_models(take)), inputs=dict(exported.files),
         changed=changed, written=written,
     )  # fmt: skip
 
 
-def command(take: Take) -> str:
-    """The command line that renders the same again."""
+def command(take: Take, exported: Settings) -> str:
+    """The command line that renders the same again of an export with the settings `exported`."""
     words = ["wan-animate", "render", EXPORT]
     if take.retake:
         words += ["--retake", f"{take.retake.first}-{take.retake.last}"]
         words += [] if take.retake.seed is None else ["--seed", str(take.retake.seed)]
     elif take.base:
         words.append("--extend")
-    return shlex.join([*words, *(["--base", take.base] if take.base else [])])
+    words += ["--base", take.base] if take.base else []
+    for assignment in assignments(exported, take.settings):
+        words += ["--set", assignment]
+    return shlex.join(words)
 
 
 def _unmeasured(take: Take, plate: PlateError | None) -> dict[str, str]:

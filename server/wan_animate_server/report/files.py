@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from wan_animate_blender.wire import (
     EXPORT_PREFIX,
     BadInput,
+    Shot,
     Take,
     TakeState,
     file_entry,
@@ -35,7 +37,7 @@ def write(folder: Path, take: Take, shot: LoadedShot, check: Callable[[], None])
 
     `check` is called for each frame and stops it by raising. Raises `BadInput` and `OSError`.
     """
-    report = facts(take, shot.shot, measure(folder, take, shot, check), time.time())
+    report = facts(take, read(shot.folder), measure(folder, take, shot, check), time.time())
     _write(report, folder, shot, folder / HTML_FILE, folder / JSON_FILE)
     return report
 
@@ -48,7 +50,7 @@ def write_beside(folder: Path, export: Path | None = None) -> tuple[Path, Report
     folder = folder.resolve()
     take = _complete(folder)
     shot = load(export or _export_of(folder, take))
-    if shot.shot.hash != take.export:
+    if not _is_of(take, shot.shot):
         raise BadInput(f"{folder} was not rendered from {shot.folder}; give the export that it was rendered from")
     changed = tuple(path for path in take.files if not _is_as_listed(folder, take, path))
     plate = measure(folder, take, shot, lambda: None)
@@ -80,17 +82,21 @@ def _export_of(folder: Path, take: Take) -> Path:
     shots = folder.parents[1]
     for number in reversed(versions(shots, EXPORT_PREFIX)):
         found = shots / version_name(EXPORT_PREFIX, number)
-        if _hash(found) == take.export:
+        if _may_be(take, found):
             return found
     raise BadInput(f"the export of {folder} is not in {shots}; give its folder by --shot")
 
 
-def _hash(export: Path) -> str:
-    """Empty of what is no export that can be read, or not yet."""
+def _may_be(take: Take, export: Path) -> bool:
     try:
-        return read(export).hash
-    except BadInput:
-        return ""
+        return _is_of(take, read(export))
+    except BadInput:  # not written to its end, or by another version
+        return False
+
+
+def _is_of(take: Take, exported: Shot) -> bool:
+    """Whether `take` was rendered of that export; the command line may have set some settings anew."""
+    return replace(exported, settings=take.settings).hash == take.export
 
 
 def _is_as_listed(folder: Path, take: Take, path: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wan_animate_blender.wire import BadInput, Message, Take
+from wan_animate_blender.wire import Alpha, BadInput, Extra, Message, Take
 
 from ..delivery import writers
 from ..shot import LoadedShot
@@ -19,10 +19,17 @@ from ..video import Picture, read_grey, read_picture
 
 COMP, MATTE = "comp", "matte"
 
+Grounds = Callable[[int], Picture]
+"""What the comp lies over at a frame, counted from 0."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlateError(Message):
-    """How far `comp` is from the plate where the compositing alpha is 0. Sums up over frames."""
+    """How far `comp` is from the plate where the compositing alpha is 0. Sums up over frames.
+
+    Where the alpha is the character's own, the clean plate shows between it and the region's edge. Then the plate is
+    the take's layer `background`, which is plate outside the region and clean plate inside.
+    """
 
     frames: int = 0
     """That were compared, those that a re-take kept among them."""
@@ -60,7 +67,7 @@ def measure(folder: Path, take: Take, shot: LoadedShot, check: Callable[[], None
     if COMP not in take.layers:
         return None
     comps, mattes, total = take.sequence(COMP), take.sequence(MATTE), PlateError()
-    compare = partial(_frame, folder, shot)
+    compare = partial(_frame, folder, shot.shot.numbers, _grounds(folder, take, shot))
     with ThreadPoolExecutor(writers(take)) as pool:
         try:
             for found in pool.map(compare, range(len(comps)), comps, mattes):
@@ -71,15 +78,22 @@ def measure(folder: Path, take: Take, shot: LoadedShot, check: Callable[[], None
     return total
 
 
-def _frame(folder: Path, shot: LoadedShot, i: int, comp: str, matte: str) -> PlateError:
-    plate, there, alpha = shot.stored_plate(i), read_picture(folder / comp), read_grey(folder / matte)
+def _grounds(folder: Path, take: Take, shot: LoadedShot) -> Grounds:
+    if take.settings.finish.alpha is not Alpha.DIFFERENCE:
+        return shot.stored_plate
+    paths = take.sequence(Extra.BACKGROUND)
+    return lambda i: read_picture(folder / paths[i])
+
+
+def _frame(folder: Path, numbers: range, grounds: Grounds, i: int, comp: str, matte: str) -> PlateError:
+    plate, there, alpha = grounds(i), read_picture(folder / comp), read_grey(folder / matte)
     if (there.shape, there.dtype) != (plate.shape, plate.dtype) or alpha.shape != plate.shape[:2]:
         raise BadInput(
             f"{comp} of {folder} is {_kind(there)}, its plate {_kind(plate)}, its matte {_kind(alpha)}; expected one "
             "size and the plate's depth, render the take again"
         )
     outside = alpha == 0
-    return error(plate[outside], there[outside], shot.shot.numbers[i])
+    return error(plate[outside], there[outside], numbers[i])
 
 
 def error(plate: Picture, comp: Picture, number: int) -> PlateError:
