@@ -27,6 +27,7 @@ app = typer.Typer(name="wan-animate", no_args_is_help=True, add_completion=False
 app.add_typer(models.app)
 app.add_typer(tokens.app)
 app.command()(maintenance.clean)
+app.command()(maintenance.doctor)
 
 
 class Device(StrEnum):

@@ -1,4 +1,4 @@
-"""`wan-animate clean`: what keeps a server's machine in order. Speaks to a person; `upkeep` works.
+"""`wan-animate clean` and `doctor`: what keeps a server's machine in order. Speaks to a person; others work.
 
 Commands import what they need when they run: nobody should wait for torch to read a help text.
 """
@@ -6,10 +6,13 @@ Commands import what they need when they run: nobody should wait for torch to re
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from wan_animate_blender.wire import Unavailable
 
 
 def clean(
@@ -40,3 +43,25 @@ def clean(
     total = {"pieces": count, "bytes": size, "dry_run": dry_run}
     would = "would go" if dry_run else "removed"
     typer.echo(json.dumps(total) if as_json else f"{count} pieces with {size / 1e9:.3f} GB {would}")
+
+
+def doctor(
+    data: Annotated[Path | None, typer.Option(help="The server's data folder, where it has another one.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="Its token file, where it has another one.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where it is to listen.")] = 8188,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every model's files and compare hashes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
+) -> None:
+    """Look at all that renders need on this machine, and say what to do; ends with 69 when something is missing."""
+    from .doctor import checks, examine
+    from .finding import State
+
+    wrong = 0
+    for found in examine(checks(data, token_file, port, verify)):
+        wrong += found.state is State.PROBLEM
+        advice = f" → {found.advice}" if found.advice else ""
+        typer.echo(json.dumps(asdict(found)) if as_json else f"{found.state:<8}{found.about}: {found.said}{advice}")
+    if wrong:
+        raise Unavailable(
+            f"{wrong} things are missing or broken; the lines above that begin with 'problem' say what to do"
+        )
