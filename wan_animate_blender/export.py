@@ -108,6 +108,7 @@ class Request:
     only: range | None = None
     """Frames of the timeline that are exported, without handles; None is all of the strip."""
     settings: wire.Settings = field(default_factory=wire.Settings)
+    provenance: wire.Provenance = field(default_factory=wire.Provenance)
 
 
 @dataclass(frozen=True)
@@ -290,7 +291,8 @@ def _handles(request: Request) -> tuple[int, int]:
 def _layers(request: Request) -> Layers:
     if request.mode is not Mode.REPLACE:
         return Layers()
-    return Layers(request.matte, request.edges, request.region, request.clean_plate)
+    keyed = request.settings.finish.alpha is wire.Alpha.DIFFERENCE
+    return Layers(request.matte, request.edges, request.region, request.clean_plate, keyed)
 
 
 def _place(request: Request) -> matte.Place:
@@ -358,6 +360,7 @@ def _fill(request: Request, folder: Path) -> Iterator[Progress]:
         character=picture,
         audio=heard,
         settings=request.settings,
+        provenance=request.provenance,
         files=wire.list_files(folder),
     )
     wire.write_atomically(folder / wire.SHOT_FILE, shot.dumps().encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from . import wire
 
@@ -21,6 +21,35 @@ class WanAnimateFinish(bpy.types.PropertyGroup):
         min=0.0,
         max=1.0,
         subtype="FACTOR",
+    )
+    grain: FloatProperty(
+        name="Grain",
+        description=(
+            "How much of the plate's grain the character is given, as it is measured beside the region. 0: none, for "
+            "those who add grain last of all"
+        ),
+        default=STANDARD.grain,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    match_sharpness: BoolProperty(
+        name="Match Sharpness",
+        description="Make a character that is sharper than the plate as soft; none is ever sharpened",
+        default=STANDARD.match_sharpness,
+    )
+    alpha: EnumProperty(
+        name="Alpha",
+        description="Which part of what the model makes inside the region is shown",
+        items=(
+            ("region", "Region", "All of it, softly to the region's edge"),
+            (
+                "difference",
+                "Difference",
+                "What differs from the clean plate, which shows between the character and the region's edge",
+            ),
+        ),
+        default=STANDARD.alpha,
     )
     format: EnumProperty(
         name="Format",
@@ -41,6 +70,8 @@ class WanAnimateFinish(bpy.types.PropertyGroup):
             ("pose", "Pose", "The skeleton at the size of the plate"),
             ("face", "Face", "The picture of the face that the model saw"),
             ("generated", "Generated", "The whole frame that the model made"),
+            ("ungrained", "Ungrained", "The character without the plate's grain"),
+            ("background", "Background", "What the character lies over"),
         ),
         options={"ENUM_FLAG"},
     )
@@ -75,6 +106,9 @@ class WanAnimateFinish(bpy.types.PropertyGroup):
         return wire.Finish(
             feather=feather,
             seams=self.seams,
+            grain=self.grain,
+            match_sharpness=self.match_sharpness,
+            alpha=wire.Alpha(self.alpha),
             format=wire.Format(self.format),
             layers=tuple(extra for extra in wire.Extra if extra in self.layers),
             naming=wire.Naming(

@@ -23,6 +23,8 @@ class Layers:
     """What is done to the matte's edge."""
     region: matte.Matte | None = None
     clean_plate: timeline.Strip | None = None
+    keyed: bool = False
+    """Whether the character's alpha is made from the clean plate."""
 
     def check_matte(self, place: matte.Place, strip: timeline.Strip, front: Sequence[bpy.types.Object]) -> None:
         """Raise `BadInput` unless the matte covers `strip`; `front` are rigs that have to hide what is behind them."""
@@ -35,7 +37,12 @@ class Layers:
             matte.check(self.region, place, strip, what="region")
 
     def check_clean_plate(self, place: matte.Place, strip: timeline.Strip) -> None:
-        """Raise `BadInput` unless the clean plate covers `strip` with numbers of the same kind."""
+        """Raise `BadInput` unless the clean plate covers `strip` with numbers of the same kind, or is not needed."""
+        if self.keyed and not self.clean_plate:
+            raise BadInput(
+                f"the strip {strip.name!r} has no clean plate, from which an alpha by difference is made; choose one, "
+                "or the alpha 'Region'"
+            )
         if self.clean_plate is None:
             return
         matte.check_strip(self.clean_plate, place, strip, "clean plate")

@@ -81,6 +81,9 @@ class WAN_ANIMATE_PT_finish(BelowStrip, bpy.types.Panel):
         layout.use_property_split, layout.use_property_decorate = True, False
         finish = identity.active(context)[1].wan_animate.finish
         layout.prop(finish, "seams")
+        if identity.active(context)[1].wan_animate.mode == "replace":
+            for name in ("grain", "match_sharpness", "alpha"):
+                layout.prop(finish, name)
         layout.prop(finish, "format")
         layout.column(align=True).prop(finish, "layers")
         layout.prop(finish, "convention")

@@ -16,7 +16,7 @@ from footage import new_sound, noise, read_png, write_png
 from wan_animate_blender import character, matte, timeline, wire
 from wan_animate_blender.edges import Edges
 from wan_animate_blender.export import Progress, Request, RigTime, check, export, frame_table
-from wan_animate_blender.wire import BadInput, FaceSource, Mode, RasterKind
+from wan_animate_blender.wire import Alpha, BadInput, FaceSource, Finish, Mode, RasterKind, Settings
 
 
 def load(file: Path) -> bpy.types.Image:
@@ -177,6 +177,14 @@ def test_a_region_or_clean_plate_that_does_not_fit_is_said(request_: Request, fi
     assert "the region 'short' covers frames 14 to 15 and the plate 'plate' 14 to 19; let the region cover" in sentence
     (sentence,) = check(replace(request_, clean_plate=short))
     assert "the clean plate 'short' covers frames 14 to 15" in sentence
+
+
+def test_an_alpha_by_difference_asks_for_a_clean_plate(request_: Request, film: Callable[..., Any]) -> None:
+    settings = Settings(finish=Finish(alpha=Alpha.DIFFERENCE))
+    (sentence,) = check(replace(request_, settings=settings))
+    assert "has no clean plate, from which an alpha by difference is made; choose one" in sentence
+    assert not check(replace(request_, settings=settings, clean_plate=film("empty", frames=6, first=14, channel=3)))
+    assert not check(replace(request_, settings=settings, mode=Mode.ANIMATE))
 
 
 # --- what is left behind --------------------------------------------------------------------------
