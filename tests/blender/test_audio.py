@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import wave
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,10 +15,12 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
+from serving import PYTHON, Served
 
 from wan_animate_blender import audio, timeline, wire
+from wan_animate_blender.commands import main
 from wan_animate_blender.export import Request, export
-from wan_animate_blender.wire import FaceSource, Mode
+from wan_animate_blender.wire import ExitCode, FaceSource, Mode
 
 RATE = 48_000
 TICK = 48
@@ -158,6 +163,38 @@ def test_an_edit_without_any_sound_is_exported_without_audio(request_: Request) 
     folder, shot = exported(replace(request_, handles=0))
     assert shot.audio == "" and not (folder / wire.AUDIO_FILE).exists()
     assert wire.AUDIO_FILE not in shot.files
+
+
+HEARD = """
+import json, sys, av
+with av.open(sys.argv[1]) as movie:
+    frames = list(movie.decode(audio=0))
+loud = [f.pts * f.time_base + i / 48000 for f in frames for i in abs(f.to_ndarray()[0] > 0.1).nonzero()[0]]
+print(json.dumps([float(t) for t, before in zip(loud, [-1, *loud]) if t - before > 0.01]))
+"""
+"""Says at which seconds of a movie clicks begin, as its player hears them; runs beside the server, where PyAV is."""
+
+
+@hearing
+@pytest.mark.usefixtures("addon")
+def test_the_preview_that_comes_back_from_a_server_sounds_as_the_edit_does(
+    plate: Any, served: Served, tmp_path: Path
+) -> None:
+    scene = bpy.context.scene
+    fps = Fraction(scene.render.fps)
+    first, end = timeline.frame_range(plate)
+    at = [first, first + 2, end - 1]
+    times = [(frame - first) / fps for frame in at]
+    add(scene.sequence_editor, clicks(tmp_path / "beat.wav", times), start=first)
+    bpy.ops.wm.save_mainfile()
+    where = ["--server", served.url, "--token-file", str(served.token_file)]
+    assert main(["generate", "--strip", "plate", *where]) == ExitCode.DONE
+    take = next((tmp_path / "wan_animate" / "SH010" / "takes").iterdir())
+    shot = wire.Shot.loads(next((tmp_path / "wan_animate" / "SH010").glob("e*/shot.json")).read_bytes())
+    (handle,) = [i for i, row in enumerate(shot.frames) if row.timeline == first]
+    python = [os.environ[PYTHON], "-c", HEARD, str(take / "preview.mp4")]
+    told = json.loads(subprocess.run(python, check=True, capture_output=True).stdout)
+    assert told == pytest.approx([float(time + handle / fps) for time in times], abs=0.01)
 
 
 @hearing
