@@ -110,9 +110,11 @@ def colour(scene: bpy.types.Scene, strip: timeline.Strip, kind: RasterKind) -> C
 
 def check(scene: bpy.types.Scene, strip: timeline.Strip, kind: RasterKind, transform: Transform) -> None:
     """Raise `BadInput` when what a plate of `strip` means cannot be said, or not be undone after `transform`."""
-    meant, view = colour(scene, strip, kind), scene.view_settings
-    configuration.check(meant, transform)
-    if transform is Transform.UTILITY or meant.encoding is Encoding.DISPLAY:
+    if not FORMATS[grade_of(strip, kind)].is_linear:
+        return  # what shows such numbers is tried out, and that Blender does not let a button do that asks if it is grey
+    configuration.check(colour(scene, strip, kind), transform)
+    view = scene.view_settings
+    if transform is Transform.UTILITY:
         return
     for name, word in (("use_curve_mapping", "curves"), ("use_white_balance", "a white balance")):
         if getattr(view, name, False):  # a white balance since 4.3
