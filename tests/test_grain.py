@@ -82,6 +82,18 @@ def test_a_clean_plate_that_moves_has_next_to_no_grain() -> None:
     assert max(map(max, measured(slope).noise)) < 0.5 / 255
 
 
+def test_cloth_that_moves_at_one_brightness_does_not_pass_for_grain() -> None:
+    drawn = np.random.default_rng(5).normal(0, 0.1, (48, SIZE, 3)).astype(np.float32)
+    pictures = []
+    for seed in range(4):
+        picture = wall()
+        picture[96:144] += np.roll(drawn, 7 * seed, axis=1)
+        pictures.append(filmed(picture, seed))
+    for levels, amounts in zip(*(getattr(measured(pictures), name) for name in ("levels", "noise")), strict=True):
+        assert (np.array(amounts) < 2.3 * (LEAST + SLOPE * np.array(levels))).all()
+        assert np.median(np.array(amounts) / (LEAST + SLOPE * np.array(levels))) == pytest.approx(1, rel=0.15)
+
+
 @pytest.mark.parametrize("blur", [0.0, 0.7, 1.2])
 def test_new_grain_is_as_strong_and_hangs_together_as_what_was_measured(blur: float) -> None:
     found = measured([filmed(wall(), seed, blur) for seed in range(4)])

@@ -144,7 +144,7 @@ class _Measured:
 
     def _plate(self, i: int) -> tuple[Floats, Mask]:
         plate = numbers(self._signals.shot.stored_plate(i))
-        finite = np.isfinite(plate).all(axis=-1)
+        finite = np.asarray(np.isfinite(plate).all(axis=-1))
         return np.where(finite[..., None], plate, 0), finite & self._outside(i)
 
     def _made(self, i: int) -> tuple[Floats, Mask]:

@@ -17,6 +17,7 @@ from wan_animate_blender.wire import Grain
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Blocks = npt.NDArray[np.intp]
 
 TOGETHER = 4
 """Pictures of one look: two pairs. What the first pair shows chooses where the second is believed."""
@@ -38,6 +39,12 @@ _CALM = 0.25
 
 _FEWEST = 6
 """Blocks of one brightness without which nothing is known of it."""
+
+_GROWTH = 4.0
+"""By how much variance may rise from one step of brightness to the next."""
+
+_ALIKE = 2.0
+"""Blocks of more than this many times the variance that was found show something else beside grain."""
 
 _CLIPPED = 0.02
 """Blocks nearer to 0 or 1 than this say too little: part of their grain is cut off."""
@@ -154,15 +161,14 @@ def _cut(picture: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
 
 
 def _flat(blocks: Floats) -> Floats:
-    """Blocks without their brightness and its slope."""
-    side = blocks.shape[1]
-    ramp = np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
-    size = np.float32(side * np.square(ramp).sum())
-    down = np.einsum("nyxc,y->nc", blocks, ramp) / size
-    across = np.einsum("nyxc,x->nc", blocks, ramp) / size
-    level = blocks.mean(axis=(1, 2), keepdims=True)
-    slopes = down[:, None, None] * ramp[:, None, None] + across[:, None, None] * ramp[:, None]
-    return np.asarray(blocks - level - slopes, np.float32)
+    """Blocks without their brightness, its slope, and in large ones its bend."""
+    count, side, _, channels = blocks.shape
+    y, x = np.mgrid[:side, :side] / side - 0.5
+    shading = [np.ones_like(x), x, y] + ([x * x, y * y, x * y] if side > _SMALL else [])
+    basis, _ = np.linalg.qr(np.stack([part.ravel() for part in shading], axis=1))
+    basis = basis.astype(np.float32)
+    flat = blocks.reshape(count, side * side, channels)
+    return np.asarray(flat - basis @ (basis.T @ flat), np.float32).reshape(blocks.shape)
 
 
 def _likeness(blocks: Floats) -> tuple[Floats, Floats, Floats]:
@@ -174,21 +180,31 @@ def _likeness(blocks: Floats) -> tuple[Floats, Floats, Floats]:
     return np.stack(across, axis=-1), np.stack(down, axis=-1), np.asarray(between, np.float32)
 
 
-def _channel(found: Look, channel: int, rounding: float, light: bool) -> tuple[Floats, Floats, npt.NDArray[np.intp]]:
-    """Levels and noise of one channel, and the blocks that tell of them."""
-    level = found.level[:, channel]
+def _channel(found: Look, channel: int, rounding: float, light: bool) -> tuple[Floats, Floats, Blocks]:
+    """Levels and noise of one channel, and the blocks that show it."""
+    level, variance = found.level[:, channel], found.variance[:, channel]
     steps = np.floor((np.cbrt(level) if light else level) * _LEVELS).astype(int)
     fits = (level > 0) & (level <= 1) if light else (level > _CLIPPED) & (level < 1 - _CLIPPED)
-    levels, noise, chosen = [], [], []
+    chosen = {}
     for step in range(_LEVELS):
         blocks = np.flatnonzero(fits & (steps == step))
-        if len(blocks) < _FEWEST:
-            continue
-        calm = blocks[np.argsort(found.guess[blocks, channel])][: max(round(len(blocks) * _CALM), _FEWEST)]
-        levels.append(level[calm].mean())
-        noise.append(np.sqrt(max(np.median(found.variance[calm, channel]) - rounding, 0)))
-        chosen.append(calm)
-    return np.array(levels), np.array(noise), np.concatenate(chosen) if chosen else np.array([], np.intp)
+        if len(blocks) >= _FEWEST:
+            calmest = np.argsort(found.guess[blocks, channel])[: max(round(len(blocks) * _CALM), _FEWEST)]
+            chosen[step] = blocks[calmest]
+    noise = _plausible(
+        {step: float(np.median(variance[blocks])) - rounding for step, blocks in chosen.items()}, rounding
+    )
+    levels = np.array([level[blocks].mean() for blocks in chosen.values()], np.float32)
+    shown = [blocks[variance[blocks] <= _ALIKE * (noise[step] + rounding)] for step, blocks in chosen.items()]
+    blocks = np.concatenate([*shown, np.array([], np.intp)]).astype(np.intp)
+    return levels, np.sqrt(np.array(list(noise.values()), np.float32)), blocks
+
+
+def _plausible(noise: dict[int, float], rounding: float) -> dict[int, float]:
+    """Variance at each step of brightness, none far above that of another one near it: what is more is drawn."""
+    least = {step: max(one, rounding) for step, one in noise.items()}
+    most = {step: min(one * _GROWTH ** abs(step - near) for near, one in least.items()) for step in noise}
+    return {step: max(min(one, most[step]), 0.0) for step, one in noise.items()}
 
 
 def _shares(covariance: Floats, variance: Floats) -> tuple[float, ...]:
