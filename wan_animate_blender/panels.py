@@ -90,6 +90,9 @@ class WAN_ANIMATE_PT_finish(BelowStrip, bpy.types.Panel):
         column = layout.column(align=True)
         for name in ("template", "show", "sequence", "shot_code", "first"):
             column.prop(finish, name)
+        column = layout.column(align=True)
+        for name in ("by", "consent"):
+            column.prop(identity.active(context)[1].wan_animate, name)
 
 
 class WAN_ANIMATE_PT_camera(BelowStrip, bpy.types.Panel):

@@ -54,6 +54,12 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
         name="Shot",
         description="Name of the shot's folder and of its takes, such as SH010. Empty: the next number that is free",
     )
+    by: StringProperty(name="By", description="Who has this made, as the report of its takes says it", maxlen=200)
+    consent: StringProperty(
+        name="Consent",
+        description="By whose leave the person and the character are shown, as the report of the takes says it",
+        maxlen=4000,
+    )
     mode: EnumProperty(
         name="Mode",
         description="What is made of the strip",
@@ -233,6 +239,9 @@ class WanAnimateStrip(bpy.types.PropertyGroup):
         person.name = _free_name(self.people.keys())
         self.active_person = len(self.people) - 1
         return person
+
+    def provenance(self) -> wire.Provenance:
+        return wire.Provenance(by=self.by.strip(), consent=self.consent.strip())
 
     def settings(self) -> wire.Settings:
         """How to render. Raises `wire.BadInput` for numbers that no model can take."""

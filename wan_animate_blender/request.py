@@ -97,6 +97,7 @@ def _request(
         face_strip=_strip(scene, person.face_strip),
         face_still=person.face_still,
         settings=_settings(ours, person),
+        provenance=ours.provenance(),
     )
 
 

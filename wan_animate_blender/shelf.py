@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .take import name_of
 from .wire import (
+    REPORT_FILE,
     TAKE_FILE,
     TAKE_PREFIX,
     TAKES,
@@ -121,6 +122,20 @@ def _told(file: Path, _modified: int) -> tuple[str, bool, int, int, tuple[str, .
     told = json.loads(file.read_bytes())
     take = Take.from_json({**told, "files": {}, "segments": []} if isinstance(told, dict) else told)
     return name_of(take), take.state is TakeState.COMPLETE, take.last - take.first + 1, take.version, take.notes
+
+
+# --- reports ---------------------------------------------------------------------------------------
+
+
+def report_of(folder: Path) -> Path:
+    """The report of the take in `folder` as a page: the one that was made later beside it, else its own.
+
+    Raises `BadInput` when there is none.
+    """
+    for page in (folder.with_name(f"{folder.name}_{REPORT_FILE}"), folder / REPORT_FILE):
+        if page.is_file():
+            return page.resolve()
+    raise BadInput(f"{folder} has no report; it is not complete, or older than reports: run 'wan-animate report' on it")
 
 
 # --- notes ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import ClassVar
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
-from . import comp, identity, listing, nuke, stack, timeline
+from . import comp, identity, listing, nuke, shelf, stack, timeline
 from .language import grey, refuse, tell, translated
 from .listing import WanAnimateTakeList, WanAnimateTakeRow
 from .sidebar import InSidebar, sentence
@@ -126,10 +126,7 @@ class WAN_ANIMATE_OT_build_comp(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        row = context.window_manager.wan_animate_takes.row
-        if row is None or not row.folder:
-            return grey(cls, "Choose a take whose files are there")
-        return True
+        return _is_there(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         folder = Path(self.directory or context.window_manager.wan_animate_takes.row.folder)
@@ -139,6 +136,34 @@ class WAN_ANIMATE_OT_build_comp(bpy.types.Operator):
         except Problem as problem:
             return refuse(self, problem)
         return tell(self, f"The scene {made.name!r}{where} put the take together")
+
+
+class WAN_ANIMATE_OT_open_report(bpy.types.Operator):
+    bl_idname = "wan_animate.open_report"
+    bl_label = "Open Report"
+    bl_description = "Show figures, joins, recipe and provenance of the take in the browser of the system"
+
+    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _is_there(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        folder = Path(self.directory or context.window_manager.wan_animate_takes.row.folder)
+        try:
+            page = shelf.report_of(folder)
+        except Problem as problem:
+            return refuse(self, problem)
+        return bpy.ops.wm.url_open(url=page.as_uri())
+
+
+def _is_there(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    """Whether the take that is chosen in the list has files."""
+    row = context.window_manager.wan_animate_takes.row
+    if row is None or not row.folder:
+        return grey(cls, "Choose a take whose files are there")
+    return True
 
 
 # --- the panel ------------------------------------------------------------------------------------
@@ -197,6 +222,7 @@ def _draw_chosen(layout: bpy.types.UILayout, context: bpy.types.Context, chosen:
     row = layout.row(align=True)
     row.operator("wan_animate.build_comp", icon="NODETREE").nuke = False
     row.operator("wan_animate.build_comp", text="And Nuke Script").nuke = True
+    layout.operator("wan_animate.open_report", icon="TEXT")
     layout.operator("wan_animate.retake", icon="FILE_REFRESH")
     if chosen.strip:
         row.operator("wan_animate.remove_take", icon="X", text="").take = chosen.take
@@ -208,6 +234,7 @@ register, unregister = bpy.utils.register_classes_factory((
     WAN_ANIMATE_OT_pin_take,
     WAN_ANIMATE_OT_remove_take,
     WAN_ANIMATE_OT_build_comp,
+    WAN_ANIMATE_OT_open_report,
     WAN_ANIMATE_UL_takes,
     WAN_ANIMATE_PT_takes,
 ))  # fmt: skip

@@ -14,6 +14,7 @@ import torch
 from jinja2 import TemplateError
 
 from wan_animate_blender.wire import (
+    REPORT_FILE,
     SEGMENTS,
     TAKES,
     BadInput,
@@ -189,7 +190,7 @@ class _Work:
         take = self.take.take
         try:
             said = report.write(self.take.folder, completed(take), self.shot, self.check).wrongs()
-            files: tuple[str, ...] = (report.HTML_FILE, report.JSON_FILE)
+            files: tuple[str, ...] = (REPORT_FILE, report.JSON_FILE)
         except (BadInput, OSError, MemoryError, cv2.error, TemplateError) as error:
             said, files = (f"there is no report: {error}",), ()
         if said:

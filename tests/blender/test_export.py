@@ -71,6 +71,16 @@ def test_an_export_is_a_complete_shot_folder(request_: Request) -> None:
     assert pose["face_box"].shape == (10, 4)
 
 
+def test_a_shot_says_who_has_it_made_and_by_whose_leave_and_is_the_same_export(request_: Request) -> None:
+    given = wire.Provenance(by="Ada", consent="release of 3 May")
+    shots = [
+        wire.Shot.loads((finish(asked)[1] / wire.SHOT_FILE).read_bytes())
+        for asked in (replace(request_, provenance=given), request_)
+    ]
+    assert [shot.provenance for shot in shots] == [given, wire.Provenance()]
+    assert shots[0].hash == shots[1].hash
+
+
 def test_exporting_again_makes_the_next_version(request_: Request) -> None:
     folders = [finish(request_)[1] for _ in range(2)]
     assert [folder.name for folder in folders] == ["e001", "e002"]

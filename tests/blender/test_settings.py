@@ -9,7 +9,7 @@ import bpy
 import pytest
 from panel import draw
 
-from wan_animate_blender import preflight, request, wire
+from wan_animate_blender import panels, preflight, request, wire
 from wan_animate_blender.wire import SETTING_NAMES, overridden
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -77,6 +77,15 @@ def test_every_setting_is_drawn(plate: Any) -> None:
     panels = [kind for kind in bpy.types.Panel.__subclasses__() if kind.__name__.startswith("WAN_ANIMATE_PT_")]
     drawn = {name for panel in panels for name in draw(panel)}
     assert {place.rpartition(".")[2] for place, _, _ in CHOSEN.values()} <= drawn
+
+
+def test_who_and_by_whose_leave_is_chosen_in_the_panel_and_no_setting(plate: Any) -> None:
+    before = asked(plate)
+    plate.wan_animate.by, plate.wan_animate.consent = " Ada ", "release of 3 May"
+    wanted = request.requests(bpy.context.scene, plate, Path())[0].provenance
+    assert wanted == wire.Provenance(by="Ada", consent="release of 3 May")
+    assert asked(plate) == before
+    assert {"by", "consent"} <= set(draw(panels.WAN_ANIMATE_PT_finish))
 
 
 def test_names_that_cannot_be_are_said_before_anything_is_exported(plate: Any) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+import webbrowser
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +20,7 @@ from takes import enable_addon, export_of, over, person, shown, take_of, whole_t
 
 from wan_animate_blender import desk, identity, listing, shelf, stack, stacking, timeline
 from wan_animate_blender.take import Options, import_take
-from wan_animate_blender.wire import TAKE_FILE, BadInput
+from wan_animate_blender.wire import REPORT_FILE, TAKE_FILE, BadInput, Take, file_entry
 
 
 @pytest.fixture(autouse=True)
@@ -292,6 +294,33 @@ def test_a_note_that_cannot_be_written_is_refused(plate: Any, three: list[Any], 
     (tmp_path / "shots" / "SH010" / "takes" / "v001.txt").mkdir()
     with pytest.raises(BadInput, match=r"cannot write .*v001\.txt"):
         shelf.write_note(tmp_path / "shots" / "SH010" / "takes" / "v001", "good")
+
+
+def test_open_report_shows_the_page_of_the_take_or_a_later_one_beside_it(
+    edit: Any, plate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda url, *_, **__: opened.append(url))
+    folder = take_of(export_of(plate, tmp_path / "shots"))
+    listed(edit, plate)
+    with pytest.raises(RuntimeError, match="has no report"):
+        bpy.ops.wan_animate.open_report()
+    for page in (folder / REPORT_FILE, folder.with_name(f"{folder.name}_{REPORT_FILE}")):
+        page.write_text("<p>")
+        assert bpy.ops.wan_animate.open_report() == {"FINISHED"}
+        assert opened.pop() == page.resolve().as_uri()
+    assert "wan_animate.open_report" in draw()
+
+
+def test_a_report_is_no_take_and_no_layer(edit: Any, plate: Any, tmp_path: Path) -> None:
+    folder = take_of(export_of(plate, tmp_path / "shots"))
+    for page in (folder / REPORT_FILE, folder.with_name(f"{folder.name}_{REPORT_FILE}")):
+        page.write_text("<p>")
+    take = Take.loads((folder / TAKE_FILE).read_bytes())
+    files = {**take.files, REPORT_FILE: file_entry(folder / REPORT_FILE)}
+    (folder / TAKE_FILE).write_text(replace(take, files=files).dumps(), encoding="utf-8")
+    assert [Path(row.folder).name for row in listed(edit, plate)] == ["v001"]
+    assert len(import_take(edit, folder)) == 1
 
 
 def test_build_comp_makes_a_scene_and_a_script(edit: Any, plate: Any, tmp_path: Path) -> None:

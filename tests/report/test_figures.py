@@ -16,7 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from wan_animate_blender.wire import SHOT_FILE, BadInput, ExitCode, Interrupted, Mode, Provenance, Shot, file_entry
+from wan_animate_blender.wire import (
+    REPORT_FILE,
+    SHOT_FILE,
+    BadInput,
+    ExitCode,
+    Interrupted,
+    Mode,
+    Provenance,
+    Shot,
+    file_entry,
+)
 from wan_animate_server.library import manifests
 from wan_animate_server.report import files, paper
 from wan_animate_server.report.facts import Report
@@ -43,7 +53,7 @@ def copied(reported: Reported, tmp_path: Path) -> Path:
 
 
 def test_a_take_lists_its_report_so_that_it_is_fetched_with_it(reported: Reported) -> None:
-    for name in (files.HTML_FILE, files.JSON_FILE):
+    for name in (REPORT_FILE, files.JSON_FILE):
         assert reported.take.files[name] == file_entry(reported.folder / name)
     assert reported.page.stat().st_size < 3_000_000
     said = replace(reported.report.take, files=reported.take.files)

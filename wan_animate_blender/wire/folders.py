@@ -18,6 +18,7 @@ from .messages import Message, expect, shown
 
 SHOT_FILE = "shot.json"
 TAKE_FILE = "take.json"
+REPORT_FILE = "report.html"
 POSE_FILE = "pose.npz"
 AUDIO_FILE = "audio.wav"
 OWNER_FILE = "owner.json"

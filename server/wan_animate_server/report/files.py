@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wan_animate_blender.wire import (
     EXPORT_PREFIX,
+    REPORT_FILE,
     BadInput,
     Shot,
     Take,
@@ -29,7 +30,7 @@ from .paper import html
 from .pictures import pairs, thumbnails
 from .plate import measure
 
-HTML_FILE, JSON_FILE = "report.html", "report.json"
+JSON_FILE = "report.json"
 
 
 def write(folder: Path, take: Take, shot: LoadedShot, check: Callable[[], None]) -> Report:
@@ -38,7 +39,7 @@ def write(folder: Path, take: Take, shot: LoadedShot, check: Callable[[], None])
     `check` is called for each frame and stops it by raising. Raises `BadInput` and `OSError`.
     """
     report = facts(take, read(shot.folder), measure(folder, take, shot, check), time.time())
-    _write(report, folder, shot, folder / HTML_FILE, folder / JSON_FILE)
+    _write(report, folder, shot, folder / REPORT_FILE, folder / JSON_FILE)
     return report
 
 
@@ -55,7 +56,7 @@ def write_beside(folder: Path, export: Path | None = None) -> tuple[Path, Report
     changed = tuple(path for path in take.files if not _is_as_listed(folder, take, path))
     plate = measure(folder, take, shot, lambda: None)
     report = facts(take, shot.shot, plate, time.time(), changed)
-    page, figures = (folder.with_name(f"{folder.name}_{name}") for name in (HTML_FILE, JSON_FILE))
+    page, figures = (folder.with_name(f"{folder.name}_{name}") for name in (REPORT_FILE, JSON_FILE))
     try:
         _write(report, folder, shot, page, figures)
     except OSError as error:
