@@ -200,7 +200,7 @@ def _ticket(job: Job) -> str:
 # --- what can be done -----------------------------------------------------------------------------
 
 
-class _OnJob:
+class OnJob:
     """An operator on the job that is selected in the list."""
 
     why_not = "Select a job in the list"
@@ -224,7 +224,7 @@ class _OnJob:
         return {"FINISHED"}
 
 
-class WAN_ANIMATE_OT_job_cancel(_OnJob, bpy.types.Operator):
+class WAN_ANIMATE_OT_job_cancel(OnJob, bpy.types.Operator):
     bl_idname = "wan_animate.job_cancel"
     bl_label = "Cancel Job"
     bl_description = "Stop the selected job; segments that are finished are kept on the server"
@@ -235,10 +235,10 @@ class WAN_ANIMATE_OT_job_cancel(_OnJob, bpy.types.Operator):
         return not job.state.is_final
 
     def do(self, job: Job) -> None:
-        _ask(job, lambda server: server.cancel(job.id))
+        ask(job, lambda server: server.cancel(job.id))
 
 
-class WAN_ANIMATE_OT_job_retry(_OnJob, bpy.types.Operator):
+class WAN_ANIMATE_OT_job_retry(OnJob, bpy.types.Operator):
     bl_idname = "wan_animate.job_retry"
     bl_label = "Retry Job"
     bl_description = "Queue the selected job again; segments that were finished are not rendered again"
@@ -257,10 +257,10 @@ class WAN_ANIMATE_OT_job_retry(_OnJob, bpy.types.Operator):
                 ledger.note(job.strip, again, server.url, takes)
                 resumption.resume()
 
-        _ask(job, lambda server: server.retry(job.id), expect)
+        ask(job, lambda server: server.retry(job.id), expect)
 
 
-class WAN_ANIMATE_OT_job_import(_OnJob, bpy.types.Operator):
+class WAN_ANIMATE_OT_job_import(OnJob, bpy.types.Operator):
     bl_idname = "wan_animate.job_import"
     bl_label = "Import What Is There"
     bl_description = "Fetch the frames of the selected job that are rendered, and put them above its strip; it grows"
@@ -275,7 +275,7 @@ class WAN_ANIMATE_OT_job_import(_OnJob, bpy.types.Operator):
         desk.start(_ticket(job), lambda cancelled: delivery.fetch(server, job.id, takes, cancelled))
 
 
-class WAN_ANIMATE_OT_job_reveal(_OnJob, bpy.types.Operator):
+class WAN_ANIMATE_OT_job_reveal(OnJob, bpy.types.Operator):
     bl_idname = "wan_animate.job_reveal"
     bl_label = "Open Folder of Job"
     bl_description = "Show the takes of the selected job's shot in the file browser of the system"
@@ -287,7 +287,7 @@ class WAN_ANIMATE_OT_job_reveal(_OnJob, bpy.types.Operator):
         bpy.ops.wm.path_open(filepath=str(folder))
 
 
-class WAN_ANIMATE_OT_job_report(_OnJob, bpy.types.Operator):
+class WAN_ANIMATE_OT_job_report(OnJob, bpy.types.Operator):
     bl_idname = "wan_animate.job_report"
     bl_label = "Copy Error Report"
     bl_description = "Copy what is known of the selected job, and all versions, for whoever is to help; no secrets"
@@ -297,7 +297,7 @@ class WAN_ANIMATE_OT_job_report(_OnJob, bpy.types.Operator):
         tell(self, "The report is in the clipboard")
 
 
-class WAN_ANIMATE_OT_job_remove(_OnJob, bpy.types.Operator):
+class WAN_ANIMATE_OT_job_remove(OnJob, bpy.types.Operator):
     bl_idname = "wan_animate.job_remove"
     bl_label = "Remove Job from List"
     bl_description = "Let the server forget the selected job and its frames; what was imported stays"
@@ -311,10 +311,10 @@ class WAN_ANIMATE_OT_job_remove(_OnJob, bpy.types.Operator):
         return context.window_manager.invoke_confirm(self, event)
 
     def do(self, job: Job) -> None:
-        _ask(job, lambda server: server.remove(job.id), lambda _: ledger.end(job.strip, job.id))
+        ask(job, lambda server: server.remove(job.id), lambda _: ledger.end(job.strip, job.id))
 
 
-def _ask(
+def ask(
     job: Job, what: Callable[[Server], Job | None], then: Callable[[Job | None], None] = lambda _: None
 ) -> None:  # fmt: skip
     """Have a question about `job` asked, and the list made anew; `then` is called with the answer."""

@@ -35,7 +35,7 @@ from .folders import (
     versions,
     write_atomically,
 )
-from .job import WIRE_HEADER, ErrorReply, Handed, Job, JobState, Priority, Turn
+from .job import HIGHEST, WIRE_HEADER, ErrorReply, Handed, Job, JobState, Priority, Turn
 from .lens import COEFFICIENTS, Lens, LensKind, MapUse
 from .machine import Device, KnownModel, Queue
 from .messages import WIRE_VERSION, Message, plain, shown
@@ -73,6 +73,7 @@ __all__ = [
     "FACE_KEYPOINTS",
     "FACE_SIZE",
     "FIRST_FRAME",
+    "HIGHEST",
     "KEYPOINTS",
     "MOST_CONFIGURATION",
     "OWNER_FILE",
