@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from wan_animate_server import supervisor
 from wan_animate_server.datafolder import DataFolder
 from wan_animate_server.jobs import Jobs
 
-from .conftest import Make
+from .conftest import Make, command
 from .serving import LONG, PATIENCE, arguments, gone, lives, serving, workers
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
@@ -59,6 +60,32 @@ def test_a_stopped_server_leaves_nothing_running_and_goes_on_when_it_starts_agai
     with serving(tmp_path / "server") as again:
         assert again.token == running.token
         again.wait(job.id, lambda now: now.state is JobState.RUNNING)
+
+
+def test_a_job_that_a_stop_caught_goes_on_after_its_last_finished_segment_to_the_same_bits(
+    tmp_path: Path, make_shot: Make
+) -> None:
+    export = make_shot(frames=33)
+    subprocess.run(command("render", export, "--json"), capture_output=True, check=True)
+    undisturbed = Take.loads((export.parent / "takes/v001/take.json").read_bytes())
+    with serving(tmp_path / "server") as running:
+        job = running.submit(export)
+        running.wait(job.id, lambda now: now.frames > 0)
+        started = time.monotonic()
+        running.process.terminate()
+        assert running.process.wait(15) == ExitCode.TERMINATED
+        assert time.monotonic() - started < 10, "as docs/operations.md says"
+    left = Jobs(DataFolder(running.data).queue).get(job.id)
+    assert left is not None and left.state is JobState.QUEUED, "it was stopped in the middle"
+    kept = {path.name for path in running.data.glob("segments/[!.]*")}
+    assert kept and not list(running.data.rglob("*.part")), "what is finished is kept, and no half of anything"
+    with serving(tmp_path / "server") as again:
+        assert again.finished(job.id).state is JobState.DONE
+        take = again.take(job.id)
+        pictures = again.pictures(job.id)
+    assert pictures == {path: undisturbed.files[path].sha256 for path in pictures} and len(pictures) == 3 * 33
+    assert take.version == 1 and "resuming" in take.seconds
+    assert kept < {segment.key for segment in take.segments} == {segment.key for segment in undisturbed.segments}
 
 
 def test_a_worker_does_not_outlive_a_killed_server(tmp_path: Path) -> None:
