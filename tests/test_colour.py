@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wan_animate_blender.wire import BadInput, Clipped
+from wan_animate_blender.wire import BadInput, Clipped, Colour, Encoding, Highlights, Settings, Transform
 from wan_animate_server.colour import Space
 
 SPACES = (
@@ -113,7 +115,48 @@ def test_what_is_clipped_is_counted_and_said() -> None:
     found = Space.named("Linear Rec.709").clipped(plate)
     assert found == Clipped(samples=12, above=3, below=2, brightest=3.5)
     above, below = (found + Clipped(samples=88)).notes()
-    assert above.startswith("3 % of the plate's samples inside the region are brighter than 1")
+    assert above.startswith("3 % of the plate's samples inside the region are brighter than what the model sees")
     assert "the brightest is 3.5" in above
     assert below.startswith("2 % of the plate's samples inside the region are no number or outside sRGB's colours")
     assert Clipped(samples=9).notes() == Clipped().notes() == ()
+
+
+# --- highlights -----------------------------------------------------------------------------------
+
+
+def over_shoulder(space: str) -> Space:
+    colour = Colour(encoding=Encoding.LINEAR, working_space=space)
+    return Space.of(colour, Path(), highlights=Highlights.SHOULDER)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_light_up_to_15_times_white_comes_back_over_the_shoulder(space: str) -> None:
+    grey = np.exp2(np.linspace(-8, np.log2(15), 300, dtype=np.float32))[:, None].repeat(3, 1)
+    there = over_shoulder(space)
+    np.testing.assert_allclose(there.light(there.shown(grey)), grey, rtol=2e-3)
+    eight_bit = there.light(there.seen(grey) / 255) / grey
+    assert np.abs(eight_bit[grey > 0.05] - 1).max() < 0.05, "half of the step between two levels"
+    assert np.abs(Space.named(space).light(Space.named(space).shown(grey))).max() < 1.001, "which is clipped without it"
+    assert there.clipped(grey).above == 0 < Space.named(space).clipped(grey).above
+
+
+def test_the_shoulder_leaves_what_is_darker_than_half_of_white_as_it_is() -> None:
+    grey = np.linspace(0, 0.5, 100, dtype=np.float32)[:, None].repeat(3, 1)
+    plain, soft = Space.named("Linear Rec.709"), over_shoulder("Linear Rec.709")
+    np.testing.assert_allclose(soft.shown(grey), plain.shown(grey), atol=2e-5)
+    lamp = np.linspace(0.5, 15, 1000, dtype=np.float32)[:, None].repeat(3, 1)
+    assert (np.diff(soft.shown(lamp), axis=0) > 0).all()
+    assert soft.shown(np.float32([[1, 1, 1]])).max() < 0.86, "white looks duller to the model"
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.float16, np.float32]))
+def test_whatever_a_plate_holds_the_shoulder_shows_numbers_from_0_to_1(seed: int, kind: type) -> None:
+    data = np.random.default_rng(seed).bytes(300 * np.dtype(kind).itemsize)
+    shown = over_shoulder("ACEScg").shown(np.frombuffer(data, kind).reshape(10, 10, 3))
+    assert (shown >= 0).all() and (shown <= 1).all()
+
+
+def test_a_view_and_a_shoulder_together_are_refused() -> None:
+    with pytest.raises(BadInput, match="highlights is shoulder, expected clip, for a view has a shoulder of its own"):
+        Settings(transform=Transform.VIEW, highlights=Highlights.SHOULDER)

@@ -290,7 +290,7 @@ def test_each_frame_over_a_linear_plate_says_what_it_is(lit: Rendered) -> None:
 
 def test_the_take_says_what_of_a_linear_plate_was_clipped(lit: Rendered) -> None:
     said = " ".join(lit[1].notes)
-    assert "% of the plate's samples inside the region are brighter than 1" in said
+    assert "% of the plate's samples inside the region are brighter than what the model sees" in said
     assert "weights are random" in said, "what the model has to say stays"
 
 

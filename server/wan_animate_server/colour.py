@@ -32,8 +32,11 @@ _MOST = float(np.finfo(np.float16).max)
 _HALF_A_LEVEL = 0.5 / 255
 """The model works from 8 bits: less than this beyond 0 or 1 is not clipped but rounded."""
 
-_LEVEL = 1 / 255
-"""What a view may lose on its way back and forth."""
+_LOSS = 2 / 255
+"""What a view may lose on its way back and forth: too little to be seen."""
+
+_DIMMED = 0.02
+"""How much brighter or darker it may make a grey, of its light."""
 
 _STOPS = -8.0, 2.0
 """The light that a view must bring back: from hardly black to four times white."""
@@ -146,9 +149,9 @@ def _through_view(known: Configuration, name: str, colour: Colour) -> Steps:
     way = known.view(name, colour)
     there = _fast(way.there)
     for back in (_fast(way.back), way.back.getOptimizedCPUProcessor(PyOpenColorIO.OPTIMIZATION_LOSSLESS).applyRGB):
-        if (lost := _lost(there, back)) <= _LEVEL:
+        if _returns(there, back):
             return (there,), (back,)
-    raise configuration.no_inverse(colour, f"colours would come back {lost * 255:.0f} of 255 levels wrong")
+    raise configuration.no_inverse(colour, "plates would not come back as they were")
 
 
 def _fast(processor: PyOpenColorIO.Processor) -> Step:
@@ -156,14 +159,19 @@ def _fast(processor: PyOpenColorIO.Processor) -> Step:
     return step
 
 
-def _lost(there: Step, back: Step) -> float:
-    """How far what a view shows of plates is from what it shows once it went back and forth: 0 to 1."""
+def _returns(there: Step, back: Step) -> bool:
+    """Whether plates look through a view as they did once they went there and back, and their greys are as bright."""
     stops = np.exp2(np.linspace(*_STOPS, num=41, dtype=np.float32))
     tints = np.random.default_rng(0).uniform(0.5, 1, (50, 3)).astype(np.float32)
-    light = (stops[:, None, None] * np.concatenate((np.ones((1, 3), np.float32), tints))).reshape(-1, 3)
-    there(light)
-    shown = np.clip(light, 0, 1)
-    again = shown.copy()
-    back(again)
+    light = (np.concatenate((np.ones((1, 3), np.float32), tints))[:, None] * stops[:, None]).reshape(-1, 3)
+    shown = light.copy()
+    there(shown)
+    np.clip(shown, 0, 1, out=shown)
+    returned = shown.copy()
+    back(returned)
+    again = returned.copy()
     there(again)
-    return float(np.abs(np.clip(again, 0, 1) - shown).max()) if np.isfinite(again).all() else 1.0
+    greys = np.s_[: len(stops)]
+    told = (shown[greys] > _HALF_A_LEVEL) & (shown[greys] < 1 - _HALF_A_LEVEL)  # the rest is clipped
+    dimmed = np.abs(returned[greys] / light[greys] - 1)[told]
+    return bool(np.abs(np.clip(again, 0, 1) - shown).max() <= _LOSS and dimmed.max(initial=0) <= _DIMMED)

@@ -27,6 +27,9 @@ UNKNOWN = "unknown"
 
 _CONFIG = "config.ocio"
 
+_BROKEN = (PyOpenColorIO.Exception, PyOpenColorIO.ExceptionMissingFile)
+"""What comes of a configuration that is wrong, or asks for a LUT that is not in its archive."""
+
 
 @dataclass(frozen=True)
 class Way:
@@ -57,7 +60,7 @@ class Configuration:
     def _is_linear(self, name: str) -> bool:
         try:
             return bool(self._config.isColorSpaceLinear(name, PyOpenColorIO.REFERENCE_SPACE_SCENE))
-        except PyOpenColorIO.Exception as error:
+        except _BROKEN as error:
             raise BadInput(
                 f"the colour space {name!r} of the shot's configuration is broken: {_line(error)}"
             ) from error
@@ -77,7 +80,7 @@ class Configuration:
                 PyOpenColorIO.Config.GetProcessorToBuiltinColorSpace(self._config, space, other),
                 PyOpenColorIO.Config.GetProcessorFromBuiltinColorSpace(other, self._config, space),
             )
-        except PyOpenColorIO.Exception as error:
+        except _BROKEN as error:
             raise BadInput(
                 f"the colour configuration of the shot does not tell what the colours of {space!r} look like "
                 f"({_line(error)}); give it the role aces_interchange and export again"
@@ -91,7 +94,7 @@ class Configuration:
                 self._config.getProcessor(steps, PyOpenColorIO.TRANSFORM_DIR_FORWARD),
                 self._config.getProcessor(steps, PyOpenColorIO.TRANSFORM_DIR_INVERSE),
             )
-        except PyOpenColorIO.Exception as error:
+        except _BROKEN as error:
             raise no_inverse(colour, _line(error)) from error
 
     def _shown(self, space: str, colour: Colour) -> PyOpenColorIO.GroupTransform:
@@ -143,7 +146,7 @@ def public(space: str) -> str:
 def _built_in(name: str) -> Configuration:
     try:
         return Configuration(PyOpenColorIO.Config.CreateFromBuiltinConfig(name), name)
-    except PyOpenColorIO.Exception as error:
+    except _BROKEN as error:
         raise BadInput(
             f"the shot's colour configuration is {BUILTIN + name!r}, which this server's OpenColorIO does not have "
             f"({_line(error)}); give Blender a file as $OCIO, or update the server"
@@ -155,10 +158,10 @@ def _archived(file: Path, sha256: str) -> Configuration:
     try:
         with zipfile.ZipFile(file) as archive:
             found = _unpacked(archive)
-        held = _Archive(found)
-        config = PyOpenColorIO.Config.CreateFromConfigIOProxy(held)
         # OpenColorIO keeps LUTs by their paths for as long as the process lives: another shot's must be others.
-        config.setWorkingDir(f"/{sha256}")
+        held = _Archive(root := f"/{sha256}", found)
+        config = PyOpenColorIO.Config.CreateFromConfigIOProxy(held)
+        config.setWorkingDir(root)
     except (
         OSError,
         ValueError,
@@ -193,24 +196,21 @@ def _unpacked(archive: zipfile.ZipFile) -> dict[str, bytes]:
 class _Archive(PyOpenColorIO.PyConfigIOProxy):  # type: ignore[misc]
     """Hands OpenColorIO what is in an archive, and nothing else."""
 
-    def __init__(self, files: dict[str, bytes]) -> None:
+    def __init__(self, root: str, files: dict[str, bytes]) -> None:
         super().__init__()
-        self._files, self._text = files, files[_CONFIG].decode()
+        self._text = files[_CONFIG].decode()
+        self._files = {f"{root}/{posixpath.normpath(path)}": content for path, content in files.items()}
 
     def getConfigData(self) -> str:  # noqa: N802  OpenColorIO's names
         return self._text
 
     def getLutData(self, path: str) -> bytearray:  # noqa: N802
-        return bytearray(self._files.get(_inside(path), b""))
+        """No LUT, but not nothing for what is not there: without an answer OpenColorIO looks on this machine's disk."""
+        return bytearray(self._files.get(posixpath.normpath(path)) or b"\0")
 
     def getFastLutFileHash(self, path: str) -> str:  # noqa: N802
         """Empty for what is not there: OpenColorIO asks so whether a file exists."""
-        return path if _inside(path) in self._files else ""
-
-
-def _inside(path: str) -> str:
-    """The path in the archive: without the working folder, which is the first part."""
-    return posixpath.normpath(path.replace("\\", "/").lstrip("/").partition("/")[2])
+        return path if posixpath.normpath(path) in self._files else ""
 
 
 def _line(error: Exception) -> str:

@@ -31,8 +31,8 @@ class Clipped(Message):
         said = []
         if self.above:
             said.append(
-                f"{self._share(self.above)} of the plate's samples inside the region are brighter than 1, which is the "
-                f"most that the model sees and makes (the brightest is {self.brightest:.4g})"
+                f"{self._share(self.above)} of the plate's samples inside the region are brighter than what the "
+                f"model sees and makes (the brightest is {self.brightest:.4g})"
             )
         if self.below:
             said.append(
