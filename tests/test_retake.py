@@ -15,6 +15,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from wan_animate_blender.wire import (
+    FIRST_FRAME,
     POSE_FILE,
     SHOT_FILE,
     TAKE_FILE,
@@ -237,6 +238,16 @@ def test_scene_linear_frames_are_kept_bit_for_bit_and_what_was_clipped_is_said(t
 
 
 # --- re-takes of re-takes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_retake_may_begin_in_the_frames_that_are_handed_over(tmp_path: Path, mode: Mode) -> None:
+    folder = write_export(tmp_path, FRAMES, mode, settings=replace(QUICK, segment=9, overlap=5, steps=1))
+    _, whole_take = run(folder)
+    join = whole_take.seams[0].frame
+    _, again = run(folder, retake=Retake(first=join - 2, last=FIRST_FRAME + FRAMES - 1, seed=9))
+    assert [seam.frame for seam in again.seams] == [seam.frame for seam in whole_take.seams]
+    assert again.seams != whole_take.seams, "the joins of the new frames are judged anew"
 
 
 def test_a_retake_of_a_retake_keeps_what_that_made(shot: Path, first: Rendered, rendered: list[int]) -> None:

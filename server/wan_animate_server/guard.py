@@ -86,16 +86,18 @@ class Guard:
 
     def anchor(self, made: Decoded) -> Anchored:
         """How to deliver the frames of `made`."""
-        overlap, stop = len(made.head), made.first + len(made.frames)
+        head, stop = len(made.head), made.first + len(made.frames)
+        joined = self._end if self._end and head and self._end[0].frames.stop == made.first else None
+        # A re-take may begin a few frames before a join: of the frames that were handed over, only those are new.
+        overlap = min(head, len(joined[0].frames)) if joined else head
         start = self._side(made, range(made.first - overlap, min(stop, made.first + AROUND)))
-        joined = self._end if self._end and overlap and self._end[0].frames.stop == made.first else None
         correction = self._kept(made.part.index)
         if correction is None:
             correction = self._fitted(made, start, joined)
         found = Anchored(correction, self._strength, made.part.keep, None)
         if joined:
             found = replace(found, seam=_judged(made.first + self._first, overlap, joined, start, found))
-        self._end = self._side(made, range(max(stop - AROUND, made.first - overlap), stop)), found
+        self._end = self._side(made, range(max(stop - AROUND, made.first - head), stop)), found
         return found
 
     def _kept(self, index: int) -> Doubles | None:
@@ -106,7 +108,7 @@ class Guard:
         """By the plate, by the segment before, or not at all: each may have nothing to compare."""
         found = self._by_plate(made) if self._signals.mode is Mode.REPLACE else None
         if found is None and joined:
-            found = _by_overlap(len(made.head), start, *joined)
+            found = _by_overlap(made.first - start.frames.start, start, *joined)
         return self._continued(made.first + self._first - 1) if found is None else found
 
     def _continued(self, number: int) -> Doubles:
