@@ -27,6 +27,10 @@ _LOOKS = 3
 _LEAP = 3
 """Frames between those that are compared: footage on twos and threes repeats its grain from one to the next."""
 
+_CALMEST = 0.1
+"""Of a character's blocks those that are believed: cloth and hair are no grain, and too little taken off is better than
+a character that stays without."""
+
 _SAMPLED = 4
 """Frames in which edges, and distances to the clean plate, are looked at."""
 
@@ -118,9 +122,9 @@ class _Measured:
         return grains.measure(looks, self._step(), light=self._space is not None) if looks else None
 
     def own_grain(self) -> Grain | None:
-        groups = _groups(range(self._first, self._first + len(self._frames)))
+        groups = _groups(range(self._first, self._first + len(self._frames)), most=1)
         looks = [grains.look(*self._together([self._made(i) for i in group]), moves=True) for group in groups]
-        return grains.measure(looks, 0.0, light=self._space is not None) if looks else None
+        return grains.measure(looks, 0.0, calm=_CALMEST, light=self._space is not None) if looks else None
 
     def plates_softness(self) -> float | None:
         shown = _spread(range(self._signals.frames), _SAMPLED)
@@ -169,9 +173,9 @@ class _Measured:
         return 0.0 if kind.kind == "f" else 1 / np.iinfo(kind).max
 
 
-def _groups(frames: range) -> list[range]:
-    """Frames that are looked at together, spread over all of them; none where there are too few."""
-    leap = min(_LEAP, (len(frames) - 1) // (TOGETHER - 1))
+def _groups(frames: range, most: int = _LEAP) -> list[range]:
+    """Frames that are looked at together, at `most` so many apart, spread over all; none where there are too few."""
+    leap = min(most, (len(frames) - 1) // (TOGETHER - 1))
     if leap == 0:
         return []
     length = leap * (TOGETHER - 1) + 1

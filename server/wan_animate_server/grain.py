@@ -34,9 +34,6 @@ _SMALL = 8
 _LEVELS = 12
 """Steps of brightness."""
 
-_CALM = 0.25
-"""Of the blocks of one brightness those that are believed: in the others something moves or is drawn."""
-
 _FEWEST = 6
 """Blocks of one brightness without which nothing is known of it."""
 
@@ -89,16 +86,17 @@ def look(pictures: Sequence[Floats], usable: Mask, *, moves: bool = False) -> Lo
     return Look(level, guess, other.var(axis=(1, 2)), *_likeness(other))
 
 
-def measure(looks: Iterable[Look], step: float, *, light: bool = False) -> Grain | None:
+def measure(looks: Iterable[Look], step: float, *, calm: float = 0.25, light: bool = False) -> Grain | None:
     """The grain that `looks` have in common; None where too few blocks tell of it.
 
-    `step` is that of whole numbers in the pictures' own, whose rounding is no grain. Scene-linear `light` is divided
-    into even steps of its cube root, about as it is seen.
+    Of the blocks of each brightness the `calm` part is believed: in the others something moves or is drawn. `step` is
+    that of whole numbers in the pictures' own, whose rounding is no grain. Scene-linear `light` is divided into even
+    steps of its cube root, about as it is seen.
     """
     every = list(looks)
     found = Look(*(np.concatenate([getattr(one, field.name) for one in every]) for field in fields(Look)))
     rounding = step**2 / 12
-    channels = [_channel(found, channel, rounding, light) for channel in range(3)]
+    channels = [_channel(found, channel, rounding, calm, light) for channel in range(3)]
     if not all(len(levels) for levels, _, _ in channels):
         return None
     chosen = [blocks for _, _, blocks in channels]
@@ -180,7 +178,9 @@ def _likeness(blocks: Floats) -> tuple[Floats, Floats, Floats]:
     return np.stack(across, axis=-1), np.stack(down, axis=-1), np.asarray(between, np.float32)
 
 
-def _channel(found: Look, channel: int, rounding: float, light: bool) -> tuple[Floats, Floats, Blocks]:
+def _channel(
+    found: Look, channel: int, rounding: float, calm: float, light: bool
+) -> tuple[Floats, Floats, Blocks]:  # fmt: skip
     """Levels and noise of one channel, and the blocks that show it."""
     level, variance = found.level[:, channel], found.variance[:, channel]
     steps = np.floor((np.cbrt(level) if light else level) * _LEVELS).astype(int)
@@ -189,7 +189,7 @@ def _channel(found: Look, channel: int, rounding: float, light: bool) -> tuple[F
     for step in range(_LEVELS):
         blocks = np.flatnonzero(fits & (steps == step))
         if len(blocks) >= _FEWEST:
-            calmest = np.argsort(found.guess[blocks, channel])[: max(round(len(blocks) * _CALM), _FEWEST)]
+            calmest = np.argsort(found.guess[blocks, channel])[: max(round(len(blocks) * calm), _FEWEST)]
             chosen[step] = blocks[calmest]
     noise = _plausible(
         {step: float(np.median(variance[blocks])) - rounding for step, blocks in chosen.items()}, rounding
