@@ -15,6 +15,12 @@ import numpy.typing as npt
 
 from .video import Picture
 
+_OPACITY = (np.arange(256, dtype=np.float32) / 255).astype(np.float16).astype(np.float32)
+"""Of each alpha, as a file in half has it."""
+
+_OPAQUE = int(np.float16(1).view(np.uint16))
+"""The bits of 1: as whole numbers, halves from 0 to 1 compare as they do as numbers, and quicker."""
+
 Change = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """What is done to a part of a picture: how numbers 0..1 of the model become light, or how they get grain."""
 
@@ -38,7 +44,7 @@ def element(
 ) -> tuple[Picture, tuple[slice, slice]]:
     """The character alone [H, W, 4], and the box of rows and columns outside of which nothing of it is."""
     x, y, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
-    box = slice(y, y + height), slice(x, x + width)
+    box = slice(y, y + max(height, 1)), slice(x, x + max(width, 1))  # OpenCV takes no picture without pixels
     numbers = made[box] if light is None else light(made[box])
     if grain:
         numbers = grain(numbers)
@@ -100,11 +106,11 @@ def comp(plate: Picture, character: Picture) -> Picture:
 
 def premultiplied(light: npt.NDArray[np.floating[Any]], alpha: Picture) -> Picture:
     """The character alone for a scene-linear plate: float16 [H, W, 4], `light` [H, W, 3] times `alpha` uint8 [H, W]."""
-    opacity = (np.arange(256, dtype=np.float32) / 255).astype(np.float16)[alpha]
-    layer = np.empty((*alpha.shape, 4), np.float16)
-    layer[..., :3] = light * opacity.astype(np.float32)[..., None]
-    layer[..., 3] = opacity
-    layer[alpha == 0] = 0
+    opacity = cv2.LUT(alpha, _OPACITY)
+    opaque = cv2.cvtColor(np.asarray(light, np.float32), cv2.COLOR_RGB2RGBA)
+    layer = cv2.multiply(opaque, cv2.merge([opacity] * 4), opaque).astype(np.float16)
+    pixels = layer.view(np.uint64)[..., 0]
+    pixels *= alpha > 0  # no sign and no NaN of what is not shown
     return layer
 
 
@@ -114,12 +120,17 @@ def over(plate: Picture, character: Picture) -> Picture:
     plate·(1 − a) + character in float32, from the very numbers of the two files: so any compositor's Over of them gives
     the same. Where a is 0 the plate keeps its bits, infinities and NaN too; where it is 1 nothing of it is left.
     """
-    result, alpha = plate.copy(), character[..., 3]
-    pixel = np.dtype((np.void, 3 * plate.itemsize))  # copied whole: several times as fast as sample by sample
-    alone = np.ascontiguousarray(character[..., :3], plate.dtype)
-    np.copyto(result.view(pixel), alone.view(pixel), where=alpha[..., None] == 1)
-    soft = np.nonzero((alpha > 0) & (alpha < 1))
+    stored = np.ascontiguousarray(character).view(np.uint16)
+    alpha, result = cv2.extractChannel(stored, 3), plate.copy()
+    alone = cv2.cvtColor(stored, cv2.COLOR_RGBA2RGB).view(np.float16).astype(plate.dtype, copy=False)
+    cv2.copyTo(_bits(alone), (alpha == _OPAQUE).view(np.uint8), _bits(result))
+    soft = np.nonzero((alpha > 0) & (alpha < _OPAQUE))
     layer = character[soft].astype(np.float32)
     with np.errstate(invalid="ignore"):  # a signalling NaN of the plate stays one, quietly
         result[soft] = plate[soft].astype(np.float32) * (1 - layer[:, 3:]) + layer[:, :3]
     return result
+
+
+def _bits(picture: Picture) -> Picture:
+    """The same samples as whole numbers, which OpenCV copies as they are."""
+    return picture.view({2: np.uint16, 4: np.int32}[picture.itemsize])
