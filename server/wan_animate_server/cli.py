@@ -21,11 +21,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from wan_animate_blender.wire import TAKES, BadInput, Convention, Mode, Retake
 
 from . import maintenance, models, progress, tokens
+from .evaluate import command
 from .version import version
 
 app = typer.Typer(name="wan-animate", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(models.app)
 app.add_typer(tokens.app)
+app.command("eval")(command.evaluate)
 app.command()(maintenance.clean)
 app.command()(maintenance.doctor)
 

@@ -71,6 +71,13 @@ def stillness(frames: Frames) -> Where:
     return still
 
 
+def calm(frames: Frames) -> Where:
+    """Where a picture's neighbours are alike, whatever it is itself: for pictures of which no truth is known."""
+    found = np.zeros(frames.shape[:3], bool)
+    found[1:-1] = np.abs(frames[2:].astype(np.int16) - frames[:-2]).max(-1) <= STILL
+    return found
+
+
 def seam(made: Frames, joins: Sequence[int], shown: Where) -> float:
     """How much more colours and motion change over the joins than around them; 1 is a join that nobody sees.
 

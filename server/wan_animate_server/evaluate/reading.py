@@ -151,9 +151,8 @@ def height_of(keypoints: Floats) -> float:
     the crown, in the frame where that is longest; what lies outside the picture counts."""
     points = keypoints[..., :2]
     neck, hips = (points[:, 5] + points[:, 6]) / 2, (points[:, 11] + points[:, 12]) / 2
-    trunk = [points[:, 0], neck, hips]
-    legs = np.stack([[*trunk, points[:, knee], points[:, ankle]] for knee, ankle in ((13, 15), (14, 16))])
-    return 1.1 * float(np.linalg.norm(np.diff(legs, axis=1), axis=-1).sum(1).max())
+    down = [np.stack((points[:, 0], neck, hips, points[:, knee], points[:, knee + 2])) for knee in (13, 14)]
+    return 1.1 * float(np.linalg.norm(np.diff(np.stack(down), axis=1), axis=-1).sum(1).max())
 
 
 def pose_error(read: Pose, keypoints: Floats, sure: Floats | None = None) -> float:
