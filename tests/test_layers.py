@@ -29,6 +29,8 @@ DOORS = ("app", "gate", "visits", "patience", "door", "uploads", "orders", "turn
 PAGE = ("entry", "routes", "deeds", "sessions", "look", "reel", "pictures", "words")
 """Those of the page; only the first two know HTTP, only the pictures know pixels."""
 
+REPORT = ("plate", "facts", "pictures", "paper", "files")
+
 RUNS_INSIDE_BLENDER = {p for p in (SERVER / "demo").rglob("*.py") if p.name not in OUTSIDE_BLENDER}
 """Scripts that the demo hands to a Blender process; they are not part of the server's own import graph."""
 
@@ -139,6 +141,7 @@ def test_the_model_imports_only_torch_and_its_own_siblings(path: Path) -> None:
     ("region.py", {*DOORS, "jobs", "worker", "model", "pipeline"}),
     ("seams.py", {*DOORS, "jobs", "worker", "model", "pipeline", "signals", "shot", "take", "store", "delivery"}),
     ("guard.py", {*DOORS, "jobs", "worker", "model", "shot", "take", "store", "delivery", "render"}),
+    *((f"report/{room}.py", {*DOORS, "jobs", "worker", "model", "pipeline", "render"}) for room in REPORT),
     *((f"{door}.py", {"model", "pipeline", "weights", "render", "worker"}) for door in DOORS),
     *((f"page/{room}.py", {"model", "pipeline", "weights", "render", "worker"}) for room in PAGE),
 ])  # fmt: skip

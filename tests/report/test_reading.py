@@ -94,6 +94,17 @@ def test_joins_are_marked_where_they_are_and_listed_with_their_figures(page: Pag
     ]  # fmt: skip
 
 
+def test_a_retake_lies_over_the_segments_that_it_is_seen_in(browser: Browser, retaken: Reported) -> None:
+    with watching(browser, retaken.page.as_uri()) as context:
+        page = context.new_page()
+        page.goto(retaken.page.as_uri())
+        box, places = page.locator("svg").bounding_box(), [p.bounding_box() for p in page.locator("rect.later").all()]
+        assert box and places
+        starts = [(place["x"] - box["x"]) / box["width"] * FRAMES for place in places if place]
+        ends = [(place["x"] + place["width"] - box["x"]) / box["width"] * FRAMES for place in places if place]
+        assert abs(min(starts) - 5) < 0.1 and abs(max(ends) - 9) < 0.1, "1006 to 1009 of 1001 to 1013"
+
+
 def test_every_table_says_what_its_rows_and_columns_are(page: Page) -> None:
     assert page.locator("th:not([scope])").count() == 0
     assert page.locator("tbody tr:not(:has(th[scope=row]))").count() == 0
