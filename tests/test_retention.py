@@ -143,3 +143,18 @@ def test_room_is_made_for_what_somebody_brings_unless_it_can_never_fit(
         assert gone == choose(stock, Policy(None, limit), used=total(stock), now=NOW)
     elif total(rest) + more > limit:
         assert gone == choose(stock, Policy(None, 0), used=total(stock), now=NOW), "all that may go is gone"
+
+
+def test_what_was_of_use_within_the_hour_is_not_removed_for_room() -> None:
+    ages = {Kind.SEGMENT: LATELY - 1, Kind.BLOB: LATELY + 1, Kind.JOB: LATELY - 1}
+    stock = [Piece(kind=kind, name=kind, used=NOW - age, own=100) for kind, age in ages.items()]
+    assert [piece.kind for piece in choose(stock, Policy(None, 1), used=300, now=NOW)] == [Kind.BLOB]
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_blob_goes_with_the_last_job_that_has_it_and_no_sooner(needed: bool) -> None:
+    shared = {(1, 1): 100}
+    blob = replace(old(Kind.BLOB, "b", 5), own=0, shared=shared)
+    first, second = old(Kind.JOB, "first", 9, shared=shared), old(Kind.JOB, "second", 4, shared=shared, needed=needed)
+    gone = choose([blob, first, second], Policy(None, 1), used=300, now=NOW)
+    assert gone == ([first] if needed else [first, second, blob])
