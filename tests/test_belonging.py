@@ -18,12 +18,15 @@ from wan_animate_blender.wire import (
     SHOT_FILE,
     Alpha,
     BadInput,
+    Belonging,
     Encoding,
     Extra,
     Finish,
     Format,
+    Grain,
     Raster,
     RasterKind,
+    Retake,
     Shot,
     Take,
     frame_name,
@@ -33,6 +36,7 @@ from wan_animate_server import belonging, shot
 from wan_animate_server import grain as grains
 from wan_animate_server.delivery import Delivery
 from wan_animate_server.pipeline import Decoded
+from wan_animate_server.render import render
 from wan_animate_server.segments import Part
 from wan_animate_server.signals import ShotSignals
 from wan_animate_server.take import TakeFolder
@@ -341,3 +345,44 @@ def test_a_clean_plate_changes_no_segment(finished: Finished) -> None:
     without = ShotSignals(shot.load(folder), WIDTH * HEIGHT)
     assert not without.has_clean
     assert without.digest(range(FRAMES)) == signals.digest(range(FRAMES))
+
+
+# --- what comes later ---------------------------------------------------------------------------------
+
+
+def rendered(folder: Path, **asked: Any) -> Path:
+    """The take folder of a whole render."""
+    steps = render(folder, check=lambda: None, **asked)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return Path(end.value)
+
+
+def test_a_retake_and_its_new_grain_keep_what_the_take_has_measured(make_shot: Make) -> None:
+    finish = Finish(grain=1.0, seams=0, layers=(Extra.UNGRAINED,))
+    folder = make_shot(frames=5, settings=replace(QUICK, finish=finish))
+    first = rendered(folder)
+    assert said(first).belonging
+    known = Grain(
+        levels=((0.5,),) * 3, noise=((0.05,),) * 3, across=((0.0,),) * 3, down=((0.0,),) * 3,
+        between=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    )  # fmt: skip
+    measured = replace(said(first), belonging=Belonging(grain=known))
+    (first / "take.json").write_text(measured.dumps(), encoding="utf-8")
+    again = rendered(folder, base=first, retake=Retake(first=FIRST_FRAME, last=FIRST_FRAME + 4))
+    assert said(again).belonging == measured.belonging
+    grained, bare = (
+        cv2.imread(str(again / name / "1003.png"), -1).astype(float) for name in ("character", "ungrained")
+    )
+    middling = (bare[..., 3] == 255) & (bare[..., :3].min(axis=-1) > 50) & (bare[..., :3].max(axis=-1) < 205)
+    assert middling.sum() > 100
+    assert (grained - bare)[middling][:, :3].std() / 255 == pytest.approx(0.05, rel=0.15)
+
+
+def test_a_plate_too_small_to_tell_gets_no_grain_and_that_is_said(make_shot: Make) -> None:
+    take = rendered(make_shot(frames=2, settings=replace(QUICK, finish=Finish(grain=1.0, match_sharpness=True))))
+    assert said(take).belonging == Belonging()
+    assert any(note.startswith("the plate's grain was not measured") for note in said(take).notes)
+    assert any(note.startswith("plate or character show too few edges") for note in said(take).notes)

@@ -29,6 +29,9 @@ _MEMORY = 1_200_000_000
 _PIXEL = 64
 """Bytes of one pixel of the plate while it is put together, measured; light needs the most."""
 
+_MATCHED = 64
+"""Bytes more where it is also given what it lacks beside the plate, measured as well."""
+
 Check = Callable[[], None]
 
 _COPIED = 16
@@ -37,7 +40,8 @@ _COPIED = 16
 
 def writers(take: Take) -> int:
     """How many frames are put together at once: no more than there are processors, and than memory is for."""
-    return min(os.cpu_count() or 1, max(_MEMORY // (_PIXEL * take.width * take.height), 1))
+    pixel = _PIXEL + (_MATCHED if take.belonging or belonging.is_lacking(None, take.settings.finish, take.mode) else 0)
+    return min(os.cpu_count() or 1, max(_MEMORY // (pixel * take.width * take.height), 1))
 
 
 @dataclass(frozen=True)
