@@ -60,6 +60,14 @@ class Blobs:
             self.path(sha256).unlink()
         return True
 
+    def check(self, sha256: str) -> bool:
+        """Whether it is what its name says; forgotten when it is not, so that it is asked for again."""
+        with suppress(FileNotFoundError):
+            if sha256_file(self.path(sha256)) == sha256:
+                return True
+            self.path(sha256).unlink()
+        return False
+
     def offset(self, sha256: str) -> int:
         """Bytes of an unfinished upload that are here."""
         part = self._part(sha256)

@@ -102,6 +102,14 @@ class LoadedShot:
         return picture
 
 
+class Damaged(BadInput):
+    """A file of a shot is not the one that was exported, which had the hash `sha256`."""
+
+    def __init__(self, sentence: str, sha256: str) -> None:
+        super().__init__(sentence)
+        self.sha256 = sha256
+
+
 def picture_size(shot: Shot, layer: str) -> tuple[int, int]:
     """Width and height of the pictures of `layer`."""
     return (FACE_SIZE, FACE_SIZE) if layer == "face" else (shot.raster.width, shot.raster.height)
@@ -179,12 +187,14 @@ def _check_file(folder: Path, path: str, entry: FileEntry) -> None:
     try:
         size = (folder / path).stat().st_size
         if size != entry.size:
-            raise BadInput(
+            raise Damaged(
                 f"{path} of the shot {folder} has {size} bytes, {entry.size} were exported; "
-                "it was cut off on its way, copy or export the shot again"
-            )
+                "it was cut off on its way, copy or export the shot again", entry.sha256,
+            )  # fmt: skip
         if sha256_file(folder / path) != entry.sha256:
-            raise BadInput(f"{path} of the shot {folder} is not the file that was exported; export the shot again")
+            raise Damaged(
+                f"{path} of the shot {folder} is not the file that was exported; export the shot again", entry.sha256
+            )
     except OSError as error:
         raise BadInput(
             f"{path} of the shot {folder} cannot be read ({error.strerror}); copy or export the shot again"
