@@ -8,6 +8,7 @@ import ipaddress
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,6 +87,11 @@ class Bearer(requests.auth.AuthBase):
         return request
 
 
+def new_key() -> str:
+    """What tells a job from all others before any server knows it: 32 hex digits."""
+    return uuid.uuid4().hex
+
+
 def is_loopback(url: str) -> bool:
     """Whether `url` stays on this machine."""
     host = urlsplit(url).hostname or ""
@@ -127,16 +133,18 @@ class Server:
         """What it can render with, and which files for that are there."""
         return tuple(KnownModel.from_json(item) for item in self._json(self._call("GET", "/v1/models"), list))
 
-    def submit(self, shot: Shot, folder: Path) -> Generator[float, None, Job]:
+    def submit(self, shot: Shot, folder: Path, key: str | None = None) -> Generator[float, None, Job]:
         """Queue `shot`, uploading from `folder` what the server does not know; yields how much is uploaded, 0 to 1.
 
-        Closing the generator leaves what was uploaded on the server, where the next `submit` goes on.
+        Closing the generator leaves what was uploaded on the server, where the next `submit` goes on. With the same
+        `key`, from `new_key`, it finds the job of a `submit` before whose answer was lost.
         """
-        reply = self._post(shot)
+        key = key or new_key()
+        reply = self._post(shot, key)
         while isinstance(reply, ErrorReply):
             yield from self._upload(shot, folder, reply.missing)
             # An answer that misses the same blobs again would turn here for ever.
-            missed, reply = reply.missing, self._post(shot)
+            missed, reply = reply.missing, self._post(shot, key)
             if isinstance(reply, ErrorReply) and set(reply.missing) & set(missed):
                 raise Unavailable(f"the server at {self.url} lost what was just uploaded; look into its log")
         return reply
@@ -227,9 +235,10 @@ class Server:
                 shutil.rmtree(folder, ignore_errors=True)
         return folder
 
-    def _post(self, shot: Shot) -> Job | ErrorReply:
+    def _post(self, shot: Shot, key: str) -> Job | ErrorReply:
         """The queued job, or which blobs the server wants first."""
-        reply = self._call("POST", "/v1/jobs", accept=(409,), data=shot.dumps().encode(), headers=AS_JSON)
+        headers = {**AS_JSON, "Idempotency-Key": key}
+        reply = self._call("POST", "/v1/jobs", accept=(409,), data=shot.dumps().encode(), headers=headers)
         return self._message(ErrorReply, reply) if reply.status_code == 409 else self._message(Job, reply)
 
     def _upload(self, shot: Shot, folder: Path, missing: Iterable[str]) -> Iterator[float]:

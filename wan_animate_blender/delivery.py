@@ -11,7 +11,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar, cast
 
-from .client import NoAnswer, Server
+from .client import NoAnswer, Server, new_key
 from .session import Cancelled, Step, Work
 from .wire import SHOT_FILE, TAKES, BadInput, Interrupted, Job, JobState, Problem, Retake, Shot, Unavailable
 
@@ -46,7 +46,7 @@ def deliver(server: Server, export: Path, cancelled: Cancelled, patience: float 
         shot = Shot.loads((export / SHOT_FILE).read_bytes())
     except OSError as error:
         raise BadInput(f"{export} holds no {SHOT_FILE} ({error.strerror or error}); export the shot again") from error
-    job = yield from until_cancelled(cancelled, "uploading", server.submit(shot, export))
+    job = yield from _sent(server, shot, export, cancelled, patience)
     takes = export.parent / TAKES
     job = yield from watch(server, job, cancelled, takes, patience)
     return str((yield from _collect(server, job, takes, cancelled, patience)))
@@ -128,6 +128,17 @@ def watch(
     if job.state is JobState.CANCELLED:
         raise Interrupted(f"{job.shot} was cancelled; finished segments are kept on the server")
     return job
+
+
+def _sent(server: Server, shot: Shot, export: Path, cancelled: Cancelled, patience: float) -> Work[Job]:
+    """Queue `shot`, as one job however often the line breaks. A server that is not there at all is said at once."""
+    server.alive()
+    key = new_key()
+
+    def attempt() -> Work[Job]:
+        return (yield from until_cancelled(cancelled, "uploading", server.submit(shot, export, key)))
+
+    return (yield from _patiently(attempt, Step(stage="uploading", progress=0.0), cancelled, patience))
 
 
 def _asked_for(server: Server, job: str, cancelled: Cancelled) -> Work[Job]:

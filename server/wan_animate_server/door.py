@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, Lock
 from fastapi import APIRouter, Depends, Request
 
 from wan_animate_blender.wire import WIRE_HEADER, WIRE_VERSION, Job
@@ -38,6 +38,8 @@ class Desk:
     handover: Handover = NOTHING_HANDED_OVER
     uploading: set[str] = field(default_factory=set)
     """SHA-256 of the blobs that somebody sends right now. Only the event loop touches it."""
+    queueing: Lock = field(default_factory=Lock)
+    """Held while a job is made, so that one that is sent again finds the first one made or not begun."""
     looking: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     """Whoever decodes a picture for somebody: one after the other, because a large one takes a gigabyte."""
 

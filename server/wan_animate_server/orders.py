@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import anyio
 from anyio.to_thread import run_sync
-from fastapi import Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from wan_animate_blender.wire import BadInput, Handed, Job, JobState, Retake, Shot, TakeState
 
 from .contract import body, bytes_of, refusals
+from .database import NoRoom
 from .door import NEVER_STORED, AtDesk, Desk, KnownJob, body_of, guarded
 from .jobs import Jobs
 from .refusals import Refusal
@@ -37,25 +39,27 @@ _ALIVE_SECONDS = 15.0
 
 _LOCAL = ("127.0.0.1", "::1")
 
+Key = Annotated[str | None, Header(alias="Idempotency-Key", pattern="^[0-9a-f]{32}$")]
+"""Drawn by a client for one job (draft-ietf-httpapi-idempotency-key-header)."""
+
 routes = guarded()
 
 
 @routes.post("/jobs", status_code=201, response_model=Job, responses=refusals(403, 409, 413, 507),
              openapi_extra=body(Shot, Handed))  # fmt: skip
-async def queue_job(request: Request, desk: AtDesk) -> JSONResponse:
+async def queue_job(request: Request, desk: AtDesk, key: Key = None) -> JSONResponse:
     """Queue the shot in the body; 409 with the blobs to upload first.
 
     Programs on the server's machine may name the folder of an export instead, below a root that it was started with.
+    With an `Idempotency-Key`, the id of the job to be, a shot whose answer was lost may be sent again: it is one job.
     """
     sent = await body_of(request, _SHOT_LIMIT)
-    sender = str(request.state.name)
+    order = _Order(key or uuid.uuid4().hex, str(request.state.name), desk)
     handed = await run_sync(_handed, sent)
-    if handed is None:
-        job = await run_sync(_queue, sent, sender, desk)
-    elif request.client is None or request.client.host not in _LOCAL:
+    if handed and (request.client is None or request.client.host not in _LOCAL):
         raise Refusal(403, "not-here", "only programs on this server's machine hand over folders; upload the shot")
-    else:
-        job = await run_sync(_queue_folder, handed.folder, sender, desk)
+    async with desk.queueing:
+        job = await run_sync(order.queue_folder, handed.folder) if handed else await run_sync(order.queue, sent)
     return JSONResponse(job.to_json(), 201)
 
 
@@ -127,28 +131,57 @@ def _handed(sent: bytes) -> Handed | None:
         return None
 
 
-def _queue(sent: bytes, sender: str, desk: Desk) -> Job:
-    shot = _checked(lambda: Shot.loads(sent))
-    if missing := desk.blobs.missing(shot.files.values()):
-        raise Refusal(
-            409, "missing-blobs", f"{len(missing)} files of the shot are not here yet; upload them", missing=missing
+@dataclass(frozen=True)
+class _Order:
+    """A job that somebody wants; its methods raise `Refusal`."""
+
+    job: str
+    sender: str
+    desk: Desk
+
+    def queue(self, sent: bytes) -> Job:
+        """For a shot whose files were uploaded."""
+        shot, desk = _checked(lambda: Shot.loads(sent)), self.desk
+        if known := self._known(shot):
+            return known
+        if missing := desk.blobs.missing(shot.files.values()):
+            raise Refusal(
+                409, "missing-blobs", f"{len(missing)} files of the shot are not here yet; upload them", missing=missing
+            )
+        return self._made(
+            lambda: desk.data.lay_out(self.job, shot, desk.blobs.path),
+            lambda: desk.jobs.add(self.job, shot, by=self.sender),
         )
-    job = uuid.uuid4().hex
-    _made(lambda: desk.data.lay_out(job, shot, desk.blobs.path))
-    return desk.jobs.add(job, shot, by=sender)
 
+    def queue_folder(self, folder: str) -> Job:
+        """For a shot whose export lies on this machine."""
+        found: list[Path] = []
 
-def _queue_folder(folder: str, sender: str, desk: Desk) -> Job:
-    found: list[Path] = []
+        def read() -> Shot:
+            place, shot = self.desk.handover.take(folder)
+            found.append(place)
+            return shot
 
-    def read() -> Shot:
-        place, shot = desk.handover.take(folder)
-        found.append(place)
-        return shot
+        shot, desk = _checked(read), self.desk
+        return self._known(shot) or self._made(
+            lambda: desk.data.lay_out_empty(self.job, shot.name),
+            lambda: desk.jobs.add(self.job, shot, by=self.sender, folder=found[0]),
+        )
 
-    shot, job = _checked(read), uuid.uuid4().hex
-    _made(lambda: desk.data.lay_out_empty(job, shot.name))
-    return desk.jobs.add(job, shot, by=sender, folder=found[0])
+    def _known(self, shot: Shot) -> Job | None:
+        """The job, when it is there because its answer was lost."""
+        found = self.desk.jobs.get(self.job)
+        if found and (found.shot, found.strip) != (shot.name, shot.strip):
+            raise Refusal(422, "bad-key", "the Idempotency-Key is that of another shot's job; draw a new one for each")
+        return found
+
+    def _made(self, lay_out: Callable[[], None], add: Callable[[], Job]) -> Job:
+        _made(lay_out)
+        try:
+            return add()
+        except NoRoom:
+            self.desk.data.remove(self.job)
+            raise
 
 
 def queue_retake(job: Job, retake: Retake, sender: str, desk: Desk) -> Job:
