@@ -137,15 +137,20 @@ def newest_take(takes: Path) -> Path | None:
 def _unfinished(takes: Path, shot: Shot, base: str, retake: Retake | None) -> Path | None:
     """The newest take when it is a partial one of this very work whose maker is gone; it is ours from then on."""
     folder = newest_take(takes)
-    take = folder and read_take(folder)
-    if not folder or not take or take.state is not TakeState.PARTIAL:
-        return None
-    if (take.export, take.settings, take.base, take.retake) != (shot.hash, shot.settings, base, retake):
-        return None
-    if not take_over(folder):
+    if not folder or not _is_of(folder, shot, base, retake) or not take_over(folder):
         return None
     _remove_parts(folder)
     return folder
+
+
+def _is_of(folder: Path, shot: Shot, base: str, retake: Retake | None) -> bool:
+    """Whether `folder` is a partial take of this very work, or one whose maker ended before saying of what it is."""
+    if not (folder / TAKE_FILE).exists():
+        return True
+    take = read_take(folder)
+    if take is None or take.state is not TakeState.PARTIAL:
+        return False
+    return (take.export, take.settings, take.base, take.retake) == (shot.hash, shot.settings, base, retake)
 
 
 def _remove_parts(folder: Path) -> None:

@@ -22,18 +22,23 @@ from typing import TypeVar
 import psutil
 import torch
 
-from wan_animate_blender.wire import ExitCode, Interrupted, Job, JobState, Problem
+from wan_animate_blender.wire import ExitCode, Interrupted, Job, JobState, Problem, TakeState
 
 from . import joblog, journal
+from .blobs import Blobs
+from .capacity import Capacity
 from .database import NoRoom, insist
 from .datafolder import DataFolder
 from .forecast import device_name
 from .installed import installed
 from .jobs import Jobs
 from .loaded import MODEL
+from .ownership import disown
 from .progress import Progress
 from .render import render
 from .roster import Condition, Roster
+from .shot import Damaged
+from .take import newest_take, read_take
 from .weights import find_device
 
 log = logging.getLogger(__name__)
@@ -106,6 +111,8 @@ class Worker:
             self._insist(lambda: self.jobs.give_back(self.name))
         except Problem as error:
             log.info("failed: %s", error)
+            if isinstance(error, Damaged):  # whoever sends the shot again is asked for that file, then
+                Blobs(self.data.blobs, Capacity(self.data.root, None)).check(error.sha256)
             self._end(job, JobState.FAILED, str(error))
         # The only broad except: one bad job must not stop the queue. What it left of the device is unknown, so the
         # process ends, and the next job gets a fresh one.
@@ -125,6 +132,8 @@ class Worker:
         self._insist(lambda: self.jobs.finish(job.id, self.name, state, message))
 
     def _render(self, job: Job) -> None:
+        if self._is_made(job):
+            return
         progress = render(
             self.jobs.folder(job.id) or self.data.export(job.id, job.shot),
             takes=self.data.takes(job.id, job.shot),
@@ -136,7 +145,18 @@ class Worker:
         )
         for now in joblog.told(progress):
             self._report(job, now)
-            self._check(job)
+            if now.progress < 1:  # a take that is whole is not made again because somebody stopped a moment later
+                self._check(job)
+
+    def _is_made(self, job: Job) -> bool:
+        """Whether a worker before was killed after the take was whole, and before it could say so."""
+        folder = newest_take(self.data.takes(job.id, job.shot))
+        take = folder and read_take(folder)
+        if not folder or not take or take.state is not TakeState.COMPLETE:
+            return False
+        disown(folder)
+        self._report(job, Progress(stage="done", progress=1.0, frames=take.last - take.first + 1))
+        return True
 
     def _report(self, job: Job, now: Progress) -> None:
         try:
