@@ -511,6 +511,31 @@ def test_frames_of_a_done_job_are_made_anew_by_a_job_of_their_own(whole: Server,
     assert (now.state, now.message) == (JobState.DONE, "")
 
 
+def test_an_extension_needs_a_job_that_is_done_and_one_that_is_there(
+    whole: Server, export: Path, make_shot: Callable[..., Path], tmp_path: Path
+) -> None:
+    drain(whole.submit(read(export), export))
+    job = whole.jobs(newest=1)[0]
+    while not whole.job(job.id).state.is_final:
+        time.sleep(0.05)
+    longer = make_shot(frames=7, root=tmp_path / "longer")
+    drain(whole.submit(read(longer), longer, base=job.id))
+    made = whole.jobs(newest=1)[0]
+    while not (now := whole.job(made.id)).state.is_final:
+        time.sleep(0.05)
+    assert (made.id != job.id, now.state, now.message) == (True, JobState.DONE, "")
+    take, before = whole.take(made.id), whole.take(job.id)
+    kept = [path for path in before.files if path.startswith("comp/")]
+    assert kept and [take.files[path] for path in kept] == [before.files[path] for path in kept]
+    with pytest.raises(BadInput, match="there is no job"):
+        drain(whole.submit(read(longer), longer, base="0" * 32))
+    waits = make_shot(settings=replace(LONG, seed=33), root=tmp_path / "waits")
+    drain(whole.submit(read(waits), waits))
+    with pytest.raises(BadInput, match="only a done one has a take to begin from"):
+        drain(whole.submit(read(longer), longer, base=whole.jobs(newest=1)[0].id))
+    whole.cancel(whole.jobs(newest=1)[0].id)
+
+
 def test_a_cancelled_job_is_tried_again_and_forgotten(whole: Server, make_shot: Callable[..., Path]) -> None:
     export = make_shot(settings=replace(LONG, seed=32))
     drain(whole.submit(read(export), export))

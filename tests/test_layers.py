@@ -18,7 +18,7 @@ INSIDE_BLENDER = {"bpy", "bpy_extras", "mathutils", "gpu", "gpu_extras", "blf", 
 GIVEN_BY_BLENDER = {"numpy", "requests"} | INSIDE_BLENDER
 HEADLESS_ROOMS = (
     "wire", "client.py", "edges.py", "session.py", "delivery.py", "board.py", "connection.py", "daemon.py", "proof.py",
-    "chain.py", "lens.py", "region.py", "retiming.py", "rigs", "retarget.py", "figure.py",
+    "arrivals.py", "chain.py", "lens.py", "region.py", "retiming.py", "rigs", "retarget.py", "figure.py",
 )  # fmt: skip
 """Parts of the add-on that must work without Blender."""
 

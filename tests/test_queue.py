@@ -23,6 +23,7 @@ from wan_animate_blender.wire import (
     KnownModel,
     Queue,
     Retake,
+    Shot,
     Take,
     TakeState,
 )
@@ -212,6 +213,69 @@ def test_a_retake_is_of_a_done_job_and_of_frames_that_it_has(held: Running, serv
     held.finished(job.id)
     for message in ({"first": 1000, "last": 1002}, {"first": 1009, "last": 1010}, {"first": 3, "last": 2}, {}, []):
         refused(held.call("POST", f"/v1/jobs/{job.id}/retake", json=message), 422, "bad-retake")
+
+
+# --- extensions -----------------------------------------------------------------------------------
+
+
+def longer(root: Path, frames: int = 13) -> Path:
+    """The export of the same strip after it was trimmed longer at its end."""
+    return write_export(root, frames=frames)
+
+
+def extend(server: Running, folder: Path, base: str) -> requests.Response:
+    shot = Shot.loads((folder / SHOT_FILE).read_bytes())
+    server.upload(folder, shot)
+    return server.call("POST", f"/v1/jobs?base={base}", data=shot.dumps().encode())
+
+
+def test_an_extension_keeps_every_frame_of_the_job_before_and_needs_it_no_more(
+    server: Running, make_shot: Make, tmp_path: Path
+) -> None:
+    job = server.submit(make_shot())
+    server.finished(job.id)
+    before = server.pictures(job.id)
+    reply = extend(server, longer(tmp_path / "longer"), job.id)
+    assert reply.status_code == 201, reply.text
+    assert server.call("POST", f"/v1/jobs/{job.id}/remove").status_code == 204
+    made = server.finished(Job.loads(reply.content).id)
+    assert made.state is JobState.DONE, made.message
+    after = server.pictures(made.id)
+    assert {path: after[path] for path in before} == before
+    assert {path.split("/")[1] for path in after.keys() - before.keys()} == {f"{n}.png" for n in range(1010, 1014)}
+    assert made.segments == 1, "one segment has all new frames"
+
+
+def test_a_folder_that_is_handed_over_is_extended_too(server: Running, roots: Path) -> None:
+    job = Job.loads(hand_over(server, write_export(roots / "short")).content)
+    server.finished(job.id)
+    before = server.pictures(job.id)
+    folder = longer(roots / "long")
+    reply = server.call("POST", f"/v1/jobs?base={job.id}", json={"folder": str(folder)})
+    made = server.finished(Job.loads(reply.content).id)
+    assert made.state is JobState.DONE, made.message
+    after = server.pictures(made.id)
+    assert {path: after[path] for path in before} == before
+
+
+def test_an_extension_goes_on_from_a_job_that_is_there_and_done(
+    held: Running, make_shot: Make, tmp_path: Path
+) -> None:  # fmt: skip
+    folder = longer(tmp_path / "longer")
+    assert "there is no job" in refused(extend(held, folder, "0" * 32), 404, "not-found")
+    waits = held.submit(make_shot())
+    assert "only a done one" in refused(extend(held, folder, waits.id), 409, "not-done")
+    assert held.call("POST", "/v1/jobs?base=../..", json={}).status_code == 422
+    assert [job["id"] for job in held.call("GET", "/v1/jobs?newest=1").json()] == [waits.id]
+
+
+def test_an_extension_that_has_no_new_frame_fails_with_the_sentence(server: Running, make_shot: Make) -> None:
+    folder = make_shot()
+    job = server.submit(folder)
+    server.finished(job.id)
+    made = server.finished(Job.loads(extend(server, folder, job.id).content).id)
+    assert made.state is JobState.FAILED
+    assert "trim the strip longer" in made.message
 
 
 # --- folders that are handed over -----------------------------------------------------------------

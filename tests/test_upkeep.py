@@ -17,7 +17,7 @@ import pytest
 from wan_animate_blender.wire import ExitCode, FileEntry, JobState, Retake, SegmentRecord, Shot, TakeState
 from wan_animate_server.blobs import Blobs
 from wan_animate_server.capacity import Capacity, used
-from wan_animate_server.datafolder import DataFolder
+from wan_animate_server.datafolder import Begun, DataFolder
 from wan_animate_server.jobs import Jobs
 from wan_animate_server.retention import DAY, Kind, Piece, Policy
 from wan_animate_server.store import SegmentStore
@@ -143,7 +143,7 @@ def test_a_retake_that_waits_keeps_what_it_begins_from_when_the_job_before_goes(
     (folder,) = place.data.takes("first", shot.name).iterdir()
     first = place.jobs.get("first")
     assert first is not None
-    place.data.lay_out_retake("again", shot.name, place.data.export("first", shot.name), folder, ())
+    place.data.lay_out_retake("again", shot.name, place.data.export("first", shot.name), Begun(folder, ()))
     place.jobs.add_retake("again", first, Retake(first=1001, last=1001), by="")
     place.segment("other")
     place.grow_old()

@@ -18,10 +18,9 @@ from urllib.parse import quote, urlsplit
 import requests
 import requests.auth
 
+from . import arrivals
 from .wire import (
     SHOT_FILE,
-    TAKE_FILE,
-    TAKE_PREFIX,
     WIRE_HEADER,
     WIRE_VERSION,
     BadInput,
@@ -36,14 +35,9 @@ from .wire import (
     Retake,
     Shot,
     Take,
-    TakeState,
     Unavailable,
     WireError,
-    claim_version,
     file_entry,
-    sha256_file,
-    version_name,
-    versions,
     write_atomically,
 )
 
@@ -133,18 +127,21 @@ class Server:
         """What it can render with, and which files for that are there."""
         return tuple(KnownModel.from_json(item) for item in self._json(self._call("GET", "/v1/models"), list))
 
-    def submit(self, shot: Shot, folder: Path, key: str | None = None) -> Generator[float, None, Job]:
+    def submit(
+        self, shot: Shot, folder: Path, key: str | None = None, base: str = ""
+    ) -> Generator[float, None, Job]:  # fmt: skip
         """Queue `shot`, uploading from `folder` what the server does not know; yields how much is uploaded, 0 to 1.
 
         Closing the generator leaves what was uploaded on the server, where the next `submit` goes on. With the same
-        `key`, from `new_key`, it finds the job of a `submit` before whose answer was lost.
+        `key`, from `new_key`, it finds the job of a `submit` before whose answer was lost. With the id of a done job as
+        `base` only those frames are rendered that its take lacks; raises `BadInput` when the server has it no more.
         """
         key = key or new_key()
-        reply = self._post(shot, key)
+        reply = self._post(shot, key, base)
         while isinstance(reply, ErrorReply):
             yield from self._upload(shot, folder, reply.missing)
             # An answer that misses the same blobs again would turn here for ever.
-            missed, reply = reply.missing, self._post(shot, key)
+            missed, reply = reply.missing, self._post(shot, key, base)
             if isinstance(reply, ErrorReply) and set(reply.missing) & set(missed):
                 raise Unavailable(f"the server at {self.url} lost what was just uploaded; look into its log")
         return reply
@@ -221,13 +218,13 @@ class Server:
         again, and a folder in which nothing has is removed.
         """
         take = replace(self.take(job), job=job)
-        folder = fetched(takes, job) or _begin(takes, take)
+        folder = arrivals.fetched(takes, job) or arrivals.begin(takes, take)
         try:
             for count, (path, entry) in enumerate(sorted(take.files.items()), start=1):
-                if not _is_here(folder / path, entry):
+                if not arrivals.is_here(folder / path, entry):
                     self.fetch(job, path, entry, folder / path)
                 yield count / len(take.files)
-            _note(folder, take)
+            arrivals.note(folder, take)
         except OSError as error:
             raise BadInput(f"cannot write the take to {folder} ({error.strerror or error}); make room there") from error
         finally:
@@ -235,11 +232,17 @@ class Server:
                 shutil.rmtree(folder, ignore_errors=True)
         return folder
 
-    def _post(self, shot: Shot, key: str) -> Job | ErrorReply:
+    def _post(self, shot: Shot, key: str, base: str) -> Job | ErrorReply:
         """The queued job, or which blobs the server wants first."""
         headers = {**AS_JSON, "Idempotency-Key": key}
-        reply = self._call("POST", "/v1/jobs", accept=(409,), data=shot.dumps().encode(), headers=headers)
-        return self._message(ErrorReply, reply) if reply.status_code == 409 else self._message(Job, reply)
+        url = f"/v1/jobs?base={quote(base)}" if base else "/v1/jobs"
+        reply = self._call("POST", url, accept=(409,), data=shot.dumps().encode(), headers=headers)
+        if reply.status_code != 409:
+            return self._message(Job, reply)
+        said = self._message(ErrorReply, reply)
+        if not said.missing:
+            raise BadInput(said.message)
+        return said
 
     def _upload(self, shot: Shot, folder: Path, missing: Iterable[str]) -> Iterator[float]:
         wanted = set(missing)
@@ -312,31 +315,6 @@ class Server:
 
     def _message(self, kind: type[M], reply: requests.Response) -> M:
         return kind.from_json(self._json(reply))
-
-
-def fetched(takes: Path, job: str) -> Path | None:
-    """The folder below `takes` with what was fetched of `job` before."""
-    for folder in (takes / version_name(TAKE_PREFIX, number) for number in reversed(versions(takes, TAKE_PREFIX))):
-        with contextlib.suppress(OSError, WireError):  # not ours to read, such as another release's
-            if Take.loads((folder / TAKE_FILE).read_bytes()).job == job:
-                return folder
-    return None
-
-
-def _begin(takes: Path, take: Take) -> Path:
-    """A new version that says of what it will be."""
-    folder = claim_version(takes, TAKE_PREFIX)
-    _note(folder, replace(take, state=TakeState.PARTIAL, files={}))
-    return folder
-
-
-def _note(folder: Path, take: Take) -> None:
-    local = replace(take, version=int(folder.name.removeprefix(TAKE_PREFIX)))
-    write_atomically(folder / TAKE_FILE, local.dumps().encode())
-
-
-def _is_here(file: Path, entry: FileEntry) -> bool:
-    return file.is_file() and file.stat().st_size == entry.size and sha256_file(file) == entry.sha256
 
 
 def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:

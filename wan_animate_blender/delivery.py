@@ -36,8 +36,12 @@ class Waiting:
     """Where its take goes."""
 
 
-def deliver(server: Server, export: Path, cancelled: Cancelled, patience: float = math.inf) -> Work[str]:
+def deliver(
+    server: Server, export: Path, cancelled: Cancelled, patience: float = math.inf, base: str = ""
+) -> Work[str]:  # fmt: skip
     """Have the exported shot in `export` rendered; returns the folder of its take, beside the exports.
+
+    With the job of an earlier take as `base` only those of its frames that this one lacks.
 
     A server that stops answering is waited for, `patience` seconds. Raises `Interrupted` when it was cancelled:
     finished segments stay on the server.
@@ -46,7 +50,7 @@ def deliver(server: Server, export: Path, cancelled: Cancelled, patience: float 
         shot = Shot.loads((export / SHOT_FILE).read_bytes())
     except OSError as error:
         raise BadInput(f"{export} holds no {SHOT_FILE} ({error.strerror or error}); export the shot again") from error
-    job = yield from _sent(server, shot, export, cancelled, patience)
+    job = yield from _sent(server, shot, export, cancelled, patience, base)
     takes = export.parent / TAKES
     job = yield from watch(server, job, cancelled, takes, patience)
     return str((yield from _collect(server, job, takes, cancelled, patience)))
@@ -58,15 +62,20 @@ def make_anew(server: Server, job: str, wanted: Retake, takes: Path, cancelled: 
     Raises `BadInput` when the server has that job no more.
     """
     yield Step(stage="asking", progress=0.0)
+    expect_job(server, job)
+    now = yield from watch(server, server.retake(job, wanted), cancelled, takes)
+    return (yield from _collect(server, now, takes, cancelled))
+
+
+def expect_job(server: Server, job: str) -> None:
+    """Raise `BadInput` when the server has no more the job of a take that is to be built upon."""
     try:
         server.job(job)
     except BadInput as error:
         raise BadInput(
             f"the server at {server.url} has no job of this take any more ({error}); generate the strip again, for "
-            "which finished segments are found again, and re-take frames of that take"
+            "which finished segments are found again, and go on from that take"
         ) from error
-    now = yield from watch(server, server.retake(job, wanted), cancelled, takes)
-    return (yield from _collect(server, now, takes, cancelled))
 
 
 def resume(server: Server, waiting: Sequence[Waiting], cancelled: Cancelled, *, fetch: bool) -> Work[str]:
@@ -130,13 +139,15 @@ def watch(
     return job
 
 
-def _sent(server: Server, shot: Shot, export: Path, cancelled: Cancelled, patience: float) -> Work[Job]:
+def _sent(
+    server: Server, shot: Shot, export: Path, cancelled: Cancelled, patience: float, base: str
+) -> Work[Job]:  # fmt: skip
     """Queue `shot`, as one job however often the line breaks. A server that is not there at all is said at once."""
     server.alive()
     key = new_key()
 
     def attempt() -> Work[Job]:
-        return (yield from until_cancelled(cancelled, "uploading", server.submit(shot, export, key)))
+        return (yield from until_cancelled(cancelled, "uploading", server.submit(shot, export, key, base)))
 
     return (yield from _patiently(attempt, Step(stage="uploading", progress=0.0), cancelled, patience))
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
 import bpy
 
-from . import background, clip, connection, desk, export, identity, jobs, plate, preflight, resumption, take, timeline
-from .chain import chain
-from .client import Server
-from .delivery import deliver
+from . import clip, connection, desk, identity, jobs, plate, preflight, resumption, take, timeline
+from .generation import generation
 from .language import grey, refuse, tell
 from .preferences import chosen_server, preferences, shots_folder
 from .request import prepare, scene_of
-from .session import Cancelled, News, Work
+from .session import News
 from .wire import Problem, RasterKind
 
 
@@ -49,7 +46,7 @@ class WAN_ANIMATE_OT_generate(bpy.types.Operator):
         try:
             server = chosen_server()
             requests = prepare(scene, strip, shots_folder())
-            desk.start(strip.wan_animate.uid, _generation(requests, server), imports=preferences().imports)
+            desk.start(strip.wan_animate.uid, generation(requests, server), imports=preferences().imports)
         except Problem as problem:
             return refuse(self, problem)
         return {"FINISHED"}
@@ -170,26 +167,6 @@ def _connected(news: News) -> None:
     if news.result:
         desk.latest.pop(jobs.TICKET, None)
         resumption.resume()
-
-
-def _generation(requests: list[export.Request], server: Server) -> Callable[[Cancelled], Work[str]]:
-    """Export and delivery of everybody as one work, the exports in a Blender of its own. Raises `Problem`."""
-    export.check_all(requests)
-    copy = background.save_copy()
-    blender = background.blender(copy, requests)
-    commands = [background.command(request) for request in requests]
-
-    def work(cancelled: Cancelled) -> Work[str]:
-        def make(index: int, base: Path | None) -> Work[Path]:
-            shot = requests[index].root / requests[index].name
-            words = ["--command", *commands[index], *(["--base", str(base)] if base else [])]
-            folder = yield from background.export([*blender, *words], copy.name, shot, cancelled)
-            return Path((yield from deliver(server, folder, cancelled)))
-
-        with copy:
-            return (yield from chain([request.person for request in requests], make))
-
-    return work
 
 
 register, unregister = bpy.utils.register_classes_factory((

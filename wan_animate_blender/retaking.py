@@ -11,7 +11,7 @@ from pathlib import Path
 import bpy
 from bpy.props import IntProperty
 
-from . import client, desk, growth, jobs, take, timeline
+from . import arrivals, desk, growth, jobs, take, timeline
 from .chain import chain
 from .client import Server
 from .delivery import make_anew
@@ -82,7 +82,7 @@ class WAN_ANIMATE_OT_job_retake(_Retake, bpy.types.Operator):
 
     def folder(self, _: bpy.types.Context) -> Path:
         job = jobs.selected()
-        found = client.fetched(jobs.takes_of(job), job.id)
+        found = arrivals.fetched(jobs.takes_of(job), job.id)
         if found is None:
             raise BadInput(f"the take of {job.shot} is not on this machine; import it first")
         return found

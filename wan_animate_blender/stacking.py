@@ -223,7 +223,9 @@ def _draw_chosen(layout: bpy.types.UILayout, context: bpy.types.Context, chosen:
     row.operator("wan_animate.build_comp", icon="NODETREE").nuke = False
     row.operator("wan_animate.build_comp", text="And Nuke Script").nuke = True
     layout.operator("wan_animate.open_report", icon="TEXT")
-    layout.operator("wan_animate.retake", icon="FILE_REFRESH")
+    again = layout.row(align=True)
+    again.operator("wan_animate.retake", icon="FILE_REFRESH")
+    again.operator("wan_animate.extend", icon="FORWARD")
     if chosen.strip:
         row.operator("wan_animate.remove_take", icon="X", text="").take = chosen.take
 

@@ -75,23 +75,21 @@ class WAN_ANIMATE_PT_turn(InSidebar, bpy.types.Panel):
     bl_parent_id = "WAN_ANIMATE_PT_jobs"
     bl_options: ClassVar[set[str]] = {"HIDE_HEADER"}
 
-    @classmethod
-    def poll(cls, _: bpy.types.Context) -> bool:
-        return jobs.selected() is not None
-
     def draw(self, context: bpy.types.Context) -> None:
         job = jobs.selected()
-        if said := standing(job):
+        if job and (said := standing(job)):
             sentence(self.layout, context, listed(said), "SORTTIME")
-        if job.state.is_final:
-            return
-        row = self.layout.row(align=True)
-        row.operator("wan_animate.job_prefer", text="Sooner", icon="TRIA_UP").by = STEP
-        row.operator("wan_animate.job_prefer", text="Later", icon="TRIA_DOWN").by = -STEP
-        if job.state in IS_ASIDE:
-            row.operator("wan_animate.job_resume", text="Resume", icon="PLAY")
-        else:
-            row.operator("wan_animate.job_pause", text="Pause", icon="PAUSE")
+        if job and not job.state.is_final:
+            _draw_buttons(self.layout.row(align=True), job)
+
+
+def _draw_buttons(row: bpy.types.UILayout, job: Job) -> None:
+    row.operator("wan_animate.job_prefer", text="Sooner", icon="TRIA_UP").by = STEP
+    row.operator("wan_animate.job_prefer", text="Later", icon="TRIA_DOWN").by = -STEP
+    if job.state in IS_ASIDE:
+        row.operator("wan_animate.job_resume", text="Resume", icon="PLAY")
+    else:
+        row.operator("wan_animate.job_pause", text="Pause", icon="PAUSE")
 
 
 def standing(job: Job) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from wan_animate_blender.wire import (
     Retake,
     SeamRecord,
     SegmentRecord,
-    Settings,
     Shot,
     Take,
     TakeState,
@@ -121,8 +120,10 @@ def extension(basis: Basis, shot: Shot, origins: Sequence[str]) -> Basis:
 
 
 def _check_settings(basis: Basis, shot: Shot) -> None:
-    if different := _different(basis.take.settings, shot.settings):
-        raise BadInput(f"the settings of {basis.folder} and of this render differ in {different}; give both the same")
+    if different := basis.take.settings.unlike(shot.settings):
+        raise BadInput(
+            f"the settings of {basis.folder} and of this render differ in {', '.join(different)}; give both the same"
+        )
 
 
 def _check_layers(basis: Basis, shot: Shot) -> None:
@@ -140,11 +141,6 @@ def newest_complete(takes: Path) -> Path:
         if (take := read_take(folder)) and take.state is TakeState.COMPLETE:
             return folder
     raise BadInput(f"there is no complete take in {takes} to build upon; render the whole shot first")
-
-
-def _different(one: Settings, other: Settings) -> str:
-    names = [field.name for field in fields(Settings)]
-    return ", ".join(name for name in names if getattr(one, name) != getattr(other, name))
 
 
 def _unlike(basis: Basis, there: set[str]) -> str:

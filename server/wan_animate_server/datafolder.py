@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,15 @@ from wan_animate_blender.wire import (
 def default_data() -> Path:
     """Where a server keeps its data unless it is told: in the user's data folder."""
     return platformdirs.user_data_path("wan-animate", appauthor=False)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A finished take that a job goes on from."""
+
+    take: Path
+    files: Collection[str]
+    """Those that it lists."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +96,13 @@ class DataFolder:
         return self.jobs / job / shot / TAKES
 
     def base(self, job: str, shot: str) -> Path:
-        """Of a re-take: the take that it begins from, safe from being removed with its own job."""
+        """Of a re-take or an extension: the take that it begins from, safe from being removed with its own job."""
         return self.jobs / job / shot / "base"
+
+    def base_of(self, job: str, shot: str) -> Path | None:
+        """`base` of a job that begins from a take, None of any other."""
+        base = self.base(job, shot)
+        return base if base.is_dir() else None
 
     def log(self, job: str) -> Path:
         """What workers said while they had `job`. Hidden, as no shot's name is."""
@@ -102,10 +116,10 @@ class DataFolder:
         """A file that tells by its time when somebody last fetched something of the finished take."""
         return self.jobs / job / ".fetched"
 
-    def lay_out(self, job: str, shot: Shot, blob: Callable[[str], Path]) -> None:
+    def lay_out(self, job: str, shot: Shot, blob: Callable[[str], Path], begun: Begun | None = None) -> None:
         """Make the shot folder of `job` from blobs by their SHA-256, by hard links where the disk has them.
 
-        It appears whole or not at all. Raises `OSError`.
+        An extension goes on from what was `begun`. The folder appears whole or not at all. Raises `OSError`.
         """
         with self._appearing(job) as part:
             folder = part / self.export(job, shot.name).relative_to(self.jobs / job)
@@ -113,24 +127,31 @@ class DataFolder:
             for path, entry in shot.files.items():
                 _link(blob(entry.sha256), folder / check_path(path))
             write_atomically(folder / SHOT_FILE, shot.dumps().encode())
+            if begun:
+                self._link_base(part, job, shot.name, begun)
 
-    def lay_out_empty(self, job: str, shot: str) -> None:
+    def lay_out_empty(self, job: str, shot: str, begun: Begun | None = None) -> None:
         """Make the folder of a `job` whose export lies elsewhere. Raises `OSError`."""
         with self._appearing(job) as part:
             (part / shot).mkdir(parents=True)
+            if begun:
+                self._link_base(part, job, shot, begun)
 
-    def lay_out_retake(self, job: str, shot: str, export: Path | None, take: Path, files: Iterable[str]) -> None:
-        """Make the folder of a `job` that begins from `files` of a finished `take`, and of `export` where that is here.
+    def lay_out_retake(self, job: str, shot: str, export: Path | None, begun: Begun) -> None:
+        """Make the folder of a `job` that makes frames of `begun` anew, and of `export` where that is here.
 
         It appears whole or not at all, and needs neither of the two any more. Raises `OSError`.
         """
         with self._appearing(job) as part:
-            base = part / self.base(job, shot).relative_to(self.jobs / job)
-            base.mkdir(parents=True)
-            for path in (TAKE_FILE, *files):
-                _link(take / check_path(path), base / path)
+            self._link_base(part, job, shot, begun)
             if export:
                 _link_all(export, part / self.export(job, shot).relative_to(self.jobs / job))
+
+    def _link_base(self, part: Path, job: str, shot: str, begun: Begun) -> None:
+        base = part / self.base(job, shot).relative_to(self.jobs / job)
+        base.mkdir(parents=True)
+        for path in (TAKE_FILE, *begun.files):
+            _link(begun.take / check_path(path), base / path)
 
     @contextmanager
     def _appearing(self, job: str) -> Iterator[Path]:

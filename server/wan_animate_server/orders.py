@@ -14,10 +14,11 @@ from anyio.to_thread import run_sync
 from fastapi import Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from wan_animate_blender.wire import BadInput, Handed, Job, JobState, Retake, Shot, TakeState
+from wan_animate_blender.wire import BadInput, Handed, Job, JobState, Retake, Shot, Take, TakeState
 
 from .contract import body, bytes_of, refusals
 from .database import NoRoom
+from .datafolder import Begun
 from .door import NEVER_STORED, AtDesk, Desk, KnownJob, body_of, guarded
 from .jobs import Jobs
 from .refusals import Refusal
@@ -42,19 +43,25 @@ _LOCAL = ("127.0.0.1", "::1")
 Key = Annotated[str | None, Header(alias="Idempotency-Key", pattern="^[0-9a-f]{32}$")]
 """Drawn by a client for one job (draft-ietf-httpapi-idempotency-key-header)."""
 
+Base = Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")]
+"""Id of the job that another one goes on from."""
+
 routes = guarded()
 
 
-@routes.post("/jobs", status_code=201, response_model=Job, responses=refusals(403, 409, 413, 507),
+@routes.post("/jobs", status_code=201, response_model=Job, responses=refusals(403, 404, 409, 413, 507),
              openapi_extra=body(Shot, Handed))  # fmt: skip
-async def queue_job(request: Request, desk: AtDesk, key: Key = None) -> JSONResponse:
+async def queue_job(request: Request, desk: AtDesk, key: Key = None, base: Base = None) -> JSONResponse:
     """Queue the shot in the body; 409 with the blobs to upload first.
 
+    A `base` is the id of a done job of the same strip before it was trimmed longer: all frames of its take are kept,
+    bit for bit, and only the others are rendered. It is needed no more as soon as the new job is queued.
+
     Programs on the server's machine may name the folder of an export instead, below a root that it was started with.
-    With an `Idempotency-Key`, the id of the job to be, a shot whose answer was lost may be sent again: it is one job.
+    With an `Idempotency-Key`, which becomes the job's id, a shot whose answer was lost may be sent again: one job.
     """
     sent = await body_of(request, _SHOT_LIMIT)
-    order = _Order(key or uuid.uuid4().hex, str(request.state.name), desk)
+    order = _Order(key or uuid.uuid4().hex, str(request.state.name), desk, base)
     handed = await run_sync(_handed, sent)
     if handed and (request.client is None or request.client.host not in _LOCAL):
         raise Refusal(403, "not-here", "only programs on this server's machine hand over folders; upload the shot")
@@ -138,6 +145,8 @@ class _Order:
     job: str
     sender: str
     desk: Desk
+    base: str | None = None
+    """The job whose take is extended."""
 
     def queue(self, sent: bytes) -> Job:
         """For a shot whose files were uploaded."""
@@ -148,8 +157,9 @@ class _Order:
             raise Refusal(
                 409, "missing-blobs", f"{len(missing)} files of the shot are not here yet; upload them", missing=missing
             )
+        begun = self._begun()
         return self._made(
-            lambda: desk.data.lay_out(self.job, shot, desk.blobs.path),
+            lambda: desk.data.lay_out(self.job, shot, desk.blobs.path, begun),
             lambda: desk.jobs.add(self.job, shot, by=self.sender),
         )
 
@@ -163,8 +173,11 @@ class _Order:
             return shot
 
         shot, desk = _checked(read), self.desk
-        return self._known(shot) or self._made(
-            lambda: desk.data.lay_out_empty(self.job, shot.name),
+        if known := self._known(shot):
+            return known
+        begun = self._begun()
+        return self._made(
+            lambda: desk.data.lay_out_empty(self.job, shot.name, begun),
             lambda: desk.jobs.add(self.job, shot, by=self.sender, folder=found[0]),
         )
 
@@ -175,8 +188,19 @@ class _Order:
             raise Refusal(422, "bad-key", "the Idempotency-Key is that of another shot's job; draw a new one for each")
         return found
 
+    def _begun(self) -> Begun | None:
+        """What the job goes on from."""
+        if self.base is None:
+            return None
+        job = self.desk.jobs.get(self.base)
+        if job is None:
+            raise Refusal(404, "not-found", f"there is no job {self.base} to go on from; send the shot without a base")
+        return _finished(job, self.desk)[0]
+
     def _made(self, lay_out: Callable[[], None], add: Callable[[], Job]) -> Job:
         _made(lay_out)
+        if self.base:
+            _expect_still_there(self.base, self.job, self.desk)
         try:
             return add()
         except NoRoom:
@@ -186,10 +210,7 @@ class _Order:
 
 def queue_retake(job: Job, retake: Retake, sender: str, desk: Desk) -> Job:
     """A new job that makes some frames of a done one anew. Raises `Refusal` (404, 409, 422, 507)."""
-    folder = newest_take(desk.data.takes(job.id, job.shot))
-    take = folder and read_take(folder)
-    if job.state is not JobState.DONE or not folder or not take or take.state is not TakeState.COMPLETE:
-        raise Refusal(409, "not-done", f"the job {job.id} is {job.state}; only a done one has a take to begin from")
+    begun, take = _finished(job, desk)
     if not take.first <= retake.first <= retake.last <= take.last:
         raise Refusal(
             422, "bad-retake",
@@ -197,11 +218,25 @@ def queue_retake(job: Job, retake: Retake, sender: str, desk: Desk) -> Job:
         )  # fmt: skip
     handed, made = desk.jobs.folder(job.id), uuid.uuid4().hex
     export = None if handed else desk.data.export(job.id, job.shot)
-    _made(lambda: desk.data.lay_out_retake(made, job.shot, export, folder, take.files))
-    if desk.jobs.get(job.id) is None:  # it was removed meanwhile, perhaps before all of it was linked
-        desk.data.remove(made)
-        raise Refusal(404, "not-found", f"the job {job.id} was removed a moment ago; send the shot again")
+    _made(lambda: desk.data.lay_out_retake(made, job.shot, export, begun))
+    _expect_still_there(job.id, made, desk)
     return desk.jobs.add_retake(made, job, retake, by=sender)
+
+
+def _finished(job: Job, desk: Desk) -> tuple[Begun, Take]:
+    """The take of a done job. Raises `Refusal` (409)."""
+    folder = newest_take(desk.data.takes(job.id, job.shot))
+    take = folder and read_take(folder)
+    if job.state is not JobState.DONE or not folder or not take or take.state is not TakeState.COMPLETE:
+        raise Refusal(409, "not-done", f"the job {job.id} is {job.state}; only a done one has a take to begin from")
+    return Begun(folder, take.files), take
+
+
+def _expect_still_there(job: str, made: str, desk: Desk) -> None:
+    """Raise `Refusal` (404) when `job` was removed meanwhile, perhaps before all of it was linked for `made`."""
+    if desk.jobs.get(job) is None:
+        desk.data.remove(made)
+        raise Refusal(404, "not-found", f"the job {job} was removed a moment ago; send the shot again")
 
 
 def _checked(read: Callable[[], Shot]) -> Shot:

@@ -141,7 +141,7 @@ class Worker:
             device=self.device,
             check=lambda: self._check(job),
             retake=job.retake,
-            base=self.data.base(job.id, job.shot) if job.retake else None,
+            base=self.data.base_of(job.id, job.shot),
         )
         for now in joblog.told(progress):
             self._report(job, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from .finish import Finish
 from .messages import Message, expect
@@ -96,6 +96,10 @@ class Settings(Message):
     highlights: Highlights = Highlights.CLIP
     """Of scene-linear plates, as `transform`."""
     finish: Finish = field(default_factory=Finish)
+
+    def unlike(self, other: Settings) -> list[str]:
+        """The fields in which the two differ."""
+        return [field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)]
 
     def __post_init__(self) -> None:
         expect(1 <= self.steps <= 1000, "steps", self.steps, "a number from 1 to 1000")
