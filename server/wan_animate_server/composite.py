@@ -124,11 +124,18 @@ def over(plate: Picture, character: Picture) -> Picture:
     alpha, result = cv2.extractChannel(stored, 3), plate.copy()
     alone = cv2.cvtColor(stored, cv2.COLOR_RGBA2RGB).view(np.float16).astype(plate.dtype, copy=False)
     cv2.copyTo(_bits(alone), (alpha == _OPAQUE).view(np.uint8), _bits(result))
-    soft = np.nonzero((alpha > 0) & (alpha < _OPAQUE))
-    layer = character[soft].astype(np.float32)
+    soft = np.flatnonzero((alpha > 0) & (alpha < _OPAQUE))
+    layer, below = pixels(stored.view(np.float16))[soft], pixels(result)
+    above = layer.view(np.float16).reshape(-1, 4).astype(np.float32)
     with np.errstate(invalid="ignore"):  # a signalling NaN of the plate stays one, quietly
-        result[soft] = plate[soft].astype(np.float32) * (1 - layer[:, 3:]) + layer[:, :3]
+        mixed = below[soft].view(plate.dtype).reshape(-1, 3).astype(np.float32) * (1 - above[:, 3:]) + above[:, :3]
+        below[soft] = pixels(mixed.astype(plate.dtype)[None])
     return result
+
+
+def pixels(picture: Picture) -> npt.NDArray[np.void]:
+    """A whole picture [H, W, channels] as a view of H·W pixels, to be chosen in one go: far quicker than samples."""
+    return picture.view(np.dtype((np.void, picture.shape[-1] * picture.itemsize))).reshape(-1)
 
 
 def _bits(picture: Picture) -> Picture:

@@ -62,13 +62,15 @@ class Layering:
         for layer in layers:
             basis.copy(layer, number, self._take.folder / self.path(layer, number))
         shown = small(read_picture(self._take.folder / self.path(layers[-1], number)))
-        return Written(self._shot.seen(shown), self._clipped(i))
+        clipped = self._clipped(i, self._shot.stored_plate(i)) if self._space else Clipped()
+        return Written(self._shot.seen(shown), clipped)
 
-    def _clipped(self, i: int) -> Clipped:
-        """What the model was not shown of frame `i` as it is."""
+    def _clipped(self, i: int, plate: Picture) -> Clipped:
+        """What the model was not shown of the plate of frame `i` as it is."""
         if self._space is None:
             return Clipped()
-        return self._space.clipped(self._shot.stored_plate(i)[self._signals.region(i) > 0])
+        inside = composite.pixels(plate)[np.ravel(self._signals.region(i)) > 0]
+        return self._space.clipped(inside.view(plate.dtype).reshape(-1, 3))
 
     def write(self, i: int, frame: NDArray[np.floating[Any]], seed: int) -> Written:
         """Write the files of frame `i`, counted from 0."""
@@ -96,9 +98,8 @@ class Layering:
     ) -> tuple[dict[str, Picture], Clipped]:  # fmt: skip
         """Character, matte and comp of frame `i`, and what was asked for of what they are made of."""
         fitting, asked = Fitting(self._take.take.belonging or Belonging(), self._signals), self._take.take.layers
-        plate, region, clipped = self._shot.stored_plate(i), self._signals.alpha(i), Clipped()
-        if self._space:
-            clipped = self._space.clipped(plate[self._signals.region(i) > 0])
+        plate, region = self._shot.stored_plate(i), self._signals.alpha(i)
+        clipped = self._clipped(i, plate)
         light, found = self._space.light if self._space else None, {}
         alpha, made = fitting.alpha(i, frame, region), fitting.soften(i, made)
         if self._shot.shot.settings.finish.alpha is Alpha.DIFFERENCE:
