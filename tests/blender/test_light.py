@@ -74,7 +74,14 @@ def glowing(strength: float) -> bpy.types.Material:
     return material
 
 
+def through_the_view(edit: bpy.types.Scene, folder: Path) -> Strip:
+    strip = sequence(edit, folder, np.float16, "Linear Rec.709")
+    strip.wan_animate.transform = "view"
+    return strip
+
+
 STRIPS: dict[str, Build] = {
+    "half, as AgX shows it": through_the_view,
     "half": lambda edit, folder: sequence(edit, folder, np.float16, "Linear Rec.709"),
     "float in ACEScg": lambda edit, folder: sequence(edit, folder, np.float32, "ACEScg"),
     "3D scene": rendered_scene,
