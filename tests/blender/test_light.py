@@ -181,6 +181,11 @@ def linear(export: Path, space: str) -> Path:
     return export
 
 
+def light_over(export: Path) -> Path:
+    """A take whose character is light, as a scene-linear plate gets it."""
+    return take_of(export, lambda i: np.full((48, 80, 4), (2.0, 0.5, i / 8, 0.5), np.float16))
+
+
 @pytest.fixture
 def marked(edit: bpy.types.Scene, film: Callable[..., Any]) -> Strip:
     strip = film()
@@ -190,12 +195,12 @@ def marked(edit: bpy.types.Scene, film: Callable[..., Any]) -> Strip:
 
 @pytest.mark.parametrize("space", ["Linear Rec.709", "ACEScg"])
 def test_layers_of_light_are_taken_for_what_they_are(edit: Any, marked: Strip, tmp_path: Path, space: str) -> None:
-    (new,) = import_take(edit, take_of(linear(export_of(marked, tmp_path), space)))
+    (new,) = import_take(edit, light_over(linear(export_of(marked, tmp_path), space)))
     assert (new.alpha_mode, new.colorspace_settings.name) == ("PREMUL", space)
 
 
 def test_a_sequencer_that_does_not_mix_in_light_is_named(edit: Any, marked: Strip, tmp_path: Path) -> None:
-    (new,) = import_take(edit, take_of(linear(export_of(marked, tmp_path), "ACEScg")))
+    (new,) = import_take(edit, light_over(linear(export_of(marked, tmp_path), "ACEScg")))
     edit.sequencer_colorspace_settings.name = "sRGB"
     assert summary(new).endswith("differ from the take's comp, for the sequencer mixes in 'sRGB' and not in light")
     edit.sequencer_colorspace_settings.name = "Linear Rec.709"
@@ -210,7 +215,7 @@ def test_an_animated_picture_is_display_encoded_over_any_plate(edit: Any, marked
 
 
 def test_a_take_in_colours_that_this_blender_does_not_know_is_refused(edit: Any, marked: Strip, tmp_path: Path) -> None:
-    folder = take_of(linear(export_of(marked, tmp_path), "Studio Linear"))
+    folder = light_over(linear(export_of(marked, tmp_path), "Studio Linear"))
     with pytest.raises(BadInput, match="colour space 'Studio Linear', which this Blender's colour configuration does"):
         import_take(edit, folder)
     assert len(timeline.strips(edit.sequence_editor)) == 1
