@@ -254,8 +254,9 @@ def test_the_log_of_a_job_tells_what_its_worker_did(page: Page, done: Job) -> No
     opened(page, done)
     page.click("#log-box summary")
     log = page.locator("#log")
-    expect(log).to_contain_text(f"job {done.id}: denoising segment 2 of 3")
-    assert (log.text_content() or "").rstrip().endswith(f"job {done.id}: done")
+    expect(log).to_contain_text("INFO rendering SH010")
+    expect(log).to_contain_text("writing segment 3 of 3")
+    assert (log.text_content() or "").rstrip().endswith("INFO done")
 
 
 # --- the player -----------------------------------------------------------------------------------
