@@ -35,8 +35,9 @@ def layers(
     A scene-linear one needs `light`; otherwise `depth` is the character's. `grain` is given in the plate's numbers.
     """
     whole, box = element(made, alpha, depth, light, grain)
-    plate[box] = (comp if light is None else over)(plate[box], whole[box])
-    return {"character": whole, "matte": whole[..., 3], "comp": plate}
+    part, matte = np.ascontiguousarray(whole[box]), np.zeros(alpha.shape, whole.dtype)
+    plate[box], matte[box] = (comp if light is None else over)(plate[box], part), part[..., 3]
+    return {"character": whole, "matte": matte, "comp": plate}
 
 
 def element(
