@@ -109,7 +109,7 @@ def test_a_retake_is_asked_for_by_its_frames(taken: Path) -> None:
     take = read_take(Path(done.stdout.strip()))
     assert take is not None and (take.base, take.retake) == ("v001", Retake(first=1007, last=1008, seed=5))
     names = [path for path, entry in take.files.items() if entry != before.files[path]]
-    assert {Path(name).stem for name in names} == {"1007", "1008", "preview"}
+    assert {Path(name).stem for name in names} == {"1007", "1008", "preview", "report"}
 
 
 @pytest.mark.parametrize(
