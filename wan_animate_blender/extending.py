@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -65,9 +66,10 @@ def _newest(request: export.Request) -> Take | None:
     """The newest complete take of a person; None while there is none, who is then made whole."""
     takes = request.root / request.name / TAKES
     for number in reversed(versions(takes, TAKE_PREFIX)):
-        found = take.read(takes / version_name(TAKE_PREFIX, number))
-        if found.state is TakeState.COMPLETE:
-            return found
+        with contextlib.suppress(BadInput):  # only begun, or another release's
+            found = take.read(takes / version_name(TAKE_PREFIX, number))
+            if found.state is TakeState.COMPLETE:
+                return found
     return None
 
 

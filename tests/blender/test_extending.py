@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from panel import draw, until_done, use
 from serving import Served
 
-from wan_animate_blender import desk, listing, preferences, shelf, stacking, timeline
-from wan_animate_blender.wire import TAKE_FILE, Take
+from wan_animate_blender import desk, extending, listing, preferences, request, shelf, stacking, timeline
+from wan_animate_blender.wire import TAKE_FILE, BadInput, Take
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -87,3 +88,31 @@ def test_a_job_that_the_server_has_no_more_is_said_before_anything_is_exported(p
     until_done(plate.wan_animate.uid)
     assert "generate the strip again" in str(desk.latest[plate.wan_animate.uid].problem)
     assert [folder.name for folder in made.parents[1].glob("e*")] == ["e001"]
+
+
+def test_the_others_of_a_strip_go_on_from_their_newest_whole_takes(plate: Any, tmp_path: Path) -> None:
+    first = request.requests(bpy.context.scene, plate, tmp_path)[0]
+    other = replace(first, name="SH010_Ben")
+    takes = tmp_path / "SH010_Ben" / "takes"
+    told = {
+        "strip": "",
+        "mode": "replace",
+        "export": "",
+        "width": 80,
+        "height": 48,
+        "fps": "24/1",
+        "files": {},
+        "layers": [],
+    }
+    for number, state in enumerate(("complete", "partial"), start=1):
+        said = {
+            "shot": other.name, "version": number, "state": state, "job": f"job{number}", "first": 1001, "last": 1003,
+            "cut_in": 1001, "cut_out": 1003, "settings": other.settings.to_json(),
+        }  # fmt: skip
+        (takes / f"v{number:03d}").mkdir(parents=True)
+        (takes / f"v{number:03d}" / TAKE_FILE).write_bytes(Take.from_json(told | said).dumps().encode())
+    (takes / "v003").mkdir()
+    chosen = Take.from_json(told | said | {"shot": first.name, "state": "complete", "job": "chosen"})
+    assert extending._begun([other, first], chosen) == {"SH010_Ben": "job1", first.name: "chosen"}
+    with pytest.raises(BadInput, match="of nobody on the strip any more"):
+        extending._begun([other], chosen)
