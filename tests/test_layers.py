@@ -31,6 +31,9 @@ PAGE = ("entry", "routes", "deeds", "sessions", "look", "reel", "pictures", "wor
 
 REPORT = ("plate", "facts", "pictures", "paper", "files")
 
+RULER = ("metrics", "estimators", "reading", "cases", "gates", "measure", "suite", "table", "strips")
+"""The rooms of the ruler that know no folder of a shot or a take."""
+
 RUNS_INSIDE_BLENDER = {p for p in (SERVER / "demo").rglob("*.py") if p.name not in OUTSIDE_BLENDER}
 """Scripts that the demo hands to a Blender process; they are not part of the server's own import graph."""
 
@@ -142,6 +145,7 @@ def test_the_model_imports_only_torch_and_its_own_siblings(path: Path) -> None:
     ("seams.py", {*DOORS, "jobs", "worker", "model", "pipeline", "signals", "shot", "take", "store", "delivery"}),
     ("guard.py", {*DOORS, "jobs", "worker", "model", "shot", "take", "store", "delivery", "render"}),
     *((f"report/{room}.py", {*DOORS, "jobs", "worker", "model", "pipeline", "render"}) for room in REPORT),
+    *((f"evaluate/{room}.py", {*DOORS, "jobs", "worker", "render", "shot", "take", "cli"}) for room in RULER),
     *((f"{door}.py", {"model", "pipeline", "weights", "render", "worker"}) for door in DOORS),
     *((f"page/{room}.py", {"model", "pipeline", "weights", "render", "worker"}) for room in PAGE),
 ])  # fmt: skip

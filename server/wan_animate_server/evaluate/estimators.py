@@ -47,7 +47,7 @@ class Width:
     """Pixels of a side of what it looks at, a multiple of 32."""
 
 
-WIDTHS = {Kind.POSE: Width(64, 128), Kind.IDENTITY: Width(48, 96), Kind.EXPRESSION: Width(48, 96)}
+WIDTHS = {Kind.POSE: Width(48, 128), Kind.IDENTITY: Width(48, 96), Kind.EXPRESSION: Width(48, 96)}
 
 
 class Block(nn.Module):

@@ -26,12 +26,17 @@ def html(results: Sequence[Result], about: Mapping[str, Any]) -> str:
     modes = list(dict.fromkeys(result.mode for result in results))
     tables = {mode: [result for result in results if result.mode is mode] for mode in modes}
     return TEMPLATES.get_template("results.html").render(
-        about=about, gates=judged(results), tables=tables, names=list(LOWER), meaning=MEANING,
+        about=about, gates=judged(results), tables=tables, names=_names(results), meaning=MEANING,
         written=written, told=told,
         plots=[(name, mode, plot(name, rows)) for mode, rows in tables.items() for name in LOWER
                if sum(name in r.figures for r in rows) > 1],
         strips=[(r, [as_data(strip(case, made, r.relight)) for case, made in r.shown]) for r in results],
     )  # fmt: skip
+
+
+def _names(results: Sequence[Result]) -> list[str]:
+    """Of the figures that any row has."""
+    return [name for name in LOWER if any(name in result.figures for result in results)]
 
 
 def take_page(figures: Mapping[str, Mapping[str, float]]) -> str:

@@ -29,7 +29,7 @@ from ..world.pairs import face_box
 from . import examples as shown
 from .autoencoder import channels_last
 from .budget import Budget
-from .descent import Descent, descend
+from .descent import Descent, compiled, descend
 from .pace import Pace
 from .precision import autocast
 from .record import Record, Report
@@ -39,9 +39,9 @@ BATCH = 256
 DRAWN = 1024
 """Clips, of one frame each, that are drawn together: the world is as fast for many as for few."""
 
-KEPT = 8
+KEPT = 16
 """Such drawings from which batches are taken; every `RENEWED` steps the oldest is drawn anew."""
-RENEWED = 48
+RENEWED = 64
 
 JUDGED_FROM = 1 << 40
 """The first seed of the held-out clips that estimators are judged by: none that a model is judged by."""
@@ -107,8 +107,6 @@ def train(errand: Errand) -> Iterator[Report]:
             network = read_network(errand.source, kind, team.device) if errand.source else begin(kind, WIDTHS[kind])
             network = network.to(team.device).requires_grad_(requires_grad=True)
             channels_last(network)
-            if team.device.type == "cuda":
-                network.compile(dynamic=False)
             minutes = errand.minutes * SHARES[kind] / sum(SHARES.values())
             budget = Budget(team, steps=errand.steps) if errand.steps else Budget(team, minutes=minutes)
             yield from _recorded(kind, network, errand, _taught(kind, network, errand, budget, team))
@@ -141,7 +139,7 @@ def _taught(kind: Kind, network: nn.Module, errand: Errand, budget: Budget, team
     spec = world.Spec(errand.size, errand.size, 1, PORTRAITS[kind], errand.difficulty)
     sights = _sights(spec, device, team.seed(errand.seed))
     generator = torch.Generator(device).manual_seed(team.seed(errand.seed))
-    step_loss = partial(LOSSES[kind], network, generator)
+    step_loss = partial(LOSSES[kind], compiled(network, device), generator)
     held = Sight.of(world.clips(replace(spec, split="held-out"), _held_out(device)))
     pace = Pace(kind, device, team.size * _flops(network, WIDTHS[kind], device) * BATCH)
 
