@@ -35,6 +35,9 @@ _STOP_SECONDS = 7.0
 _LAST_WORDS_SECONDS = 1.0
 """For reading what a worker said before it ended."""
 
+_START_SECONDS = 300.0
+"""That a worker may take at least before its first sign of life: importing torch from a slow disk gives none."""
+
 _LONGEST_PAUSE = 30.0
 
 _FAILED_STARTS = 3
@@ -182,8 +185,9 @@ class _Watch:
         self._asked = {job: self._asked.get(job, now) for job in self._jobs.stopping(self._name)}
         if any(now - since > _CANCEL_SECONDS for since in self._asked.values()):
             return f"the worker was killed because it did not hear for {_CANCEL_SECONDS:.0f} s that it was to stop"
-        if now - self._heard > self._limits.silence:
-            return f"the worker was killed because it gave no sign of life for {self._limits.silence:.0f} s"
+        silence = self._limits.silence if beats is not None else max(self._limits.silence, _START_SECONDS)
+        if now - self._heard > silence:
+            return f"the worker was killed because it gave no sign of life for {silence:.0f} s"
         if self._limits.memory is not None and (held := _resident(self._pid)) > self._limits.memory:
             return (
                 f"the worker was killed because it held {held / 1e9:.1f} GB of memory, "

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from wan_animate_blender.wire import (
@@ -51,7 +50,7 @@ def write_beside(folder: Path, export: Path | None = None) -> tuple[Path, Report
     folder = folder.resolve()
     take = _complete(folder)
     shot = load(export or _export_of(folder, take))
-    if not _is_of(take, shot.shot):
+    if shot.shot.hash != take.export:
         raise BadInput(f"{folder} was not rendered from {shot.folder}; give the export that it was rendered from")
     changed = tuple(path for path in take.files if not _is_as_listed(folder, take, path))
     plate = measure(folder, take, shot, lambda: None)
@@ -90,14 +89,9 @@ def _export_of(folder: Path, take: Take) -> Path:
 
 def _may_be(take: Take, export: Path) -> bool:
     try:
-        return _is_of(take, read(export))
+        return read(export).hash == take.export
     except BadInput:  # not written to its end, or by another version
         return False
-
-
-def _is_of(take: Take, exported: Shot) -> bool:
-    """Whether `take` was rendered of that export; the command line may have set some settings anew."""
-    return replace(exported, settings=take.settings).hash == take.export
 
 
 def _is_as_listed(folder: Path, take: Take, path: str) -> bool:
