@@ -13,7 +13,6 @@ from wan_animate_blender.wire import (
     EXPORT_PREFIX,
     REPORT_FILE,
     BadInput,
-    Shot,
     Take,
     TakeState,
     file_entry,
