@@ -86,33 +86,30 @@ class Case:
 
 def held_out(spec: world.Spec, count: int, device: torch.device) -> list[Case]:
     """`count` clips of the held-out split of `spec`, each in both modes."""
-    found: list[Case] = []
-    for seed in range(count):
-        seeds = torch.tensor([seed], device=device)
-        clips = world.clips(replace(spec, split="held-out"), seeds)
-        kind = torch.tensor([SHAPES[seed % len(SHAPES)]], device=device)
-        region = area.shaped(clips.matte, clips.keypoints, kind)
-        found += (_case(clips, region, f"{seed:02}", mode) for mode in Mode)
-    return found
+    seeds = torch.arange(count, device=device)
+    clips = world.clips(replace(spec, split="held-out"), seeds)
+    kinds = torch.tensor(SHAPES, device=device)[seeds % len(SHAPES)]
+    regions = area.shaped(clips.matte, clips.keypoints, kinds)
+    return [_case(clips, regions, i, mode) for i in range(count) for mode in Mode]
 
 
-def _case(clips: world.Clips, region: Tensor, name: str, mode: Mode) -> Case:
-    """The first of `clips`."""
-    own = clips.own if mode is Mode.ANIMATE else None
+def _case(clips: world.Clips, regions: Tensor, i: int, mode: Mode) -> Case:
+    """The clip with number `i`."""
+    own = clips.own[i] if mode is Mode.ANIMATE else None
     signals = Signals(
-        plate=_array(clips.plate), matte=_array(clips.matte), region=_array(region),
-        keypoints=clips.keypoints[0].cpu().numpy(), face=_array(clips.face), reference=_array(clips.reference),
+        plate=_array(clips.plate[i]), matte=_array(clips.matte[i]), region=_array(regions[i]),
+        keypoints=clips.keypoints[i].cpu().numpy(), face=_array(clips.face[i]), reference=_array(clips.reference[i]),
     )  # fmt: skip
     truth = Truth(
-        frames=_array(clips.neutral if own is None else own), lit=_array(clips.frames if own is None else own),
-        alpha=_array(clips.alpha) > 127, keypoints=signals.keypoints, reference=signals.reference,
-        expression=clips.expression[0].cpu().numpy(),
+        frames=_array(clips.neutral[i] if own is None else own), lit=_array(clips.frames[i] if own is None else own),
+        alpha=_array(clips.alpha[i]) > 127, keypoints=signals.keypoints, reference=signals.reference,
+        expression=clips.expression[i].cpu().numpy(),
     )  # fmt: skip
-    return Case(name=name, mode=mode, portrait=bool(clips.portrait[0]), signals=signals, truth=truth)
+    return Case(name=f"{i:02}", mode=mode, portrait=bool(clips.portrait[i]), signals=signals, truth=truth)
 
 
 def _array(pictures: Tensor) -> NDArray[np.uint8]:
-    return np.asarray(pictures[0].cpu().numpy(), np.uint8)
+    return np.asarray(pictures.cpu().numpy(), np.uint8)
 
 
 def _some(arrays: Of, frames: slice) -> Of:
