@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -31,10 +33,12 @@ from wan_animate_server import assembly, conditions
 from wan_animate_server.conditions import Mask, Picture
 from wan_animate_server.memo import Memo
 from wan_animate_server.model.vae import VAE
-from wan_animate_server.pipeline import Conditioned, Decoded, Event, Model, ShotRender, Stepped, StoredSegment
+from wan_animate_server.pipeline import Conditioned, Decoded, Event, Model, ShotRender, Stepped, Store, StoredSegment
 from wan_animate_server.preview import Preview
 from wan_animate_server.retake import whole
+from wan_animate_server.sampling import Step
 from wan_animate_server.segments import plan, segment_seed
+from wan_animate_server.store import SegmentStore
 from wan_animate_server.weights import PUPPET, read_model
 
 WIDTH, HEIGHT = 48, 32
@@ -119,10 +123,11 @@ class Noise:
 
 
 @dataclass
-class Memory:
+class Memory(Store):
     """A store in memory."""
 
     segments: dict[str, StoredSegment] = field(default_factory=dict)
+    steps: dict[str, Step] = field(default_factory=dict)
 
     def has(self, key: str) -> bool:
         return key in self.segments
@@ -133,6 +138,12 @@ class Memory:
     def put(self, key: str, segment: StoredSegment) -> None:
         assert key not in self.segments
         self.segments[key] = segment
+
+    def begun(self, key: str) -> Step | None:
+        return self.steps.get(key)
+
+    def keep(self, key: str, step: Step) -> None:
+        self.steps[key] = step
 
 
 def never() -> None:
@@ -413,6 +424,38 @@ def test_what_was_finished_before_an_interruption_is_reused_to_the_same_bits(mod
     }
     np.testing.assert_array_equal(delivered(resumed), delivered(undisturbed))
     assert [p.key for p in decoded(resumed)] == [p.key for p in decoded(undisturbed)]
+
+
+@BOTH_MODES
+@pytest.mark.parametrize("solver", list(Solver))
+def test_the_steps_of_a_segment_that_was_stopped_are_not_taken_again(
+    model: Model, mode: Mode, solver: Solver, tmp_path: Path
+) -> None:
+    signals, settings = Noise(mode, 12), replace(QUICK, steps=5, solver=solver)
+    undisturbed = render(model, signals, settings)
+    running = assembly.generate(model, signals, settings, SegmentStore(tmp_path), never)
+    taken = [(0, step) for step in range(1, 6)] + [(1, step) for step in range(1, 4)]
+    for event in running:
+        if isinstance(event, Stepped) and (event.segment, event.step) == taken[-1]:
+            running.close()  # type: ignore[attr-defined]
+    resumed = list(assembly.generate(model, signals, settings, SegmentStore(tmp_path), never))
+    assert [(e.segment, e.step) for e in resumed if isinstance(e, Stepped)] == [(1, 4), (1, 5)]
+    np.testing.assert_array_equal(delivered(resumed), delivered(undisturbed))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_kept_steps_are_taken_again_where_they_are_damaged_and_forgotten_after_a_week(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path)
+    store.keep("a" * 64, Step(1, torch.ones(3), torch.zeros(3), (torch.ones(3),)))
+    (file,) = tmp_path.iterdir()
+    kept = store.begun("a" * 64)
+    assert kept and kept.index == 1 and torch.equal(kept.sample, torch.ones(3))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert store.begun("a" * 64) is None
+    os.utime(file, (0, time.time() - 8 * 86400))
+    SegmentStore(tmp_path)
+    assert not file.exists()
 
 
 def test_a_shot_that_is_all_stored_is_delivered_without_running_any_network(model: Model) -> None:

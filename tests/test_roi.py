@@ -13,7 +13,7 @@ import pytest
 from wan_animate_blender.wire import Finish, Settings, Take
 from wan_animate_server.assembly import generate
 from wan_animate_server.installed import load_model
-from wan_animate_server.pipeline import Decoded, StoredSegment
+from wan_animate_server.pipeline import Decoded, Store, StoredSegment
 from wan_animate_server.plan import plan
 from wan_animate_server.region import Fit
 from wan_animate_server.render import render
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_large(small, (40, 150), (30, 4))
 
 
-class Kept(dict[str, StoredSegment]):
+class Kept(dict[str, StoredSegment], Store):
     """What a render stores, to look at."""
 
     def put(self, key: str, segment: StoredSegment) -> None:

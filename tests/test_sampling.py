@@ -99,6 +99,26 @@ def test_a_curved_path_is_walked_as_diffusers_walks_it(solver: Solver, steps: in
 
 
 @SOLVERS
+@pytest.mark.parametrize("taken", [1, 2, 3, 6])
+def test_a_walk_that_was_stopped_goes_on_to_the_same_bits(solver: Solver, taken: int):
+    noise = torch.randn(1, 4, 2, 8, generator=torch.Generator().manual_seed(0))
+    levels = sampling.noise_levels(solver, 7)
+    asked: list[float] = []
+
+    def velocity(x: Tensor, sigma: float) -> Tensor:
+        asked.append(sigma)
+        return torch.sin(3 * x + sigma)
+
+    whole = list(sampling.solve(solver, velocity, noise, levels))
+    asked.clear()
+    rest = list(sampling.solve(solver, velocity, noise, levels, whole[taken - 1]))
+    assert [step.index for step in rest] == list(range(taken, 7))
+    assert asked == list(levels[taken:-1])
+    for step, expected in zip(rest, whole[taken:], strict=True):
+        assert torch.equal(step.sample, expected.sample) and torch.equal(step.estimate, expected.estimate)
+
+
+@SOLVERS
 def test_a_solver_asks_for_one_velocity_a_step_and_only_when_it_is_asked_for_the_step(solver: Solver):
     asked: list[float] = []
 

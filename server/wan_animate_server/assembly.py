@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from wan_animate_blender.wire import BadInput, Finish, Settings
 
-from .pipeline import Decoded, Event, Model, OutOfMemory, Restored, ShotRender, Signals, Store, StoredSegment
+from .pipeline import Decoded, Event, Model, OutOfMemory, Restored, ShotRender, Signals, Stepped, Store, StoredSegment
 from .retake import before, beneath, visible, whole
 from .segments import Part
 
@@ -110,12 +110,29 @@ class Assembly:
             return found
         tail = yield from self._handed(part)
         self._computed = True
-        segment = yield from self._render.segment(part, tail, self._place)
+        segment = yield from self._rendered(part, tail)
         self._store.put(part.key, segment)
         if part.key in self._lost:
             yield Restored(self._place, self._segments)
             self._place += 1
         return segment
+
+    def _rendered(self, part: Part, tail: NDArray[np.float32] | None) -> Generator[Event, None, StoredSegment]:
+        """Rendered on from where an attempt before was stopped; where this one is, its steps are kept."""
+        making = self._render.segment(part, tail, self._place, self._store.begun(part.key))
+        reached, made = None, False
+        try:
+            while True:
+                event = next(making)
+                reached = event.state if isinstance(event, Stepped) else reached
+                yield event
+        except StopIteration as end:
+            made = True
+            return cast(StoredSegment, end.value)
+        finally:
+            making.close()
+            if reached and not made:
+                self._store.keep(part.key, reached)
 
     def _seen(self, part: Part, segment: StoredSegment) -> Generator[Event, None, NDArray[np.float16]]:
         """What is seen of a part: the frames of its `segment`, mixed with those beneath."""

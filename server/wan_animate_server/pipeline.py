@@ -26,7 +26,7 @@ from .model.t5 import T5Encoder
 from .model.transformer import Constants, Time, Transformer
 from .model.vae import VAE
 from .preview import Preview
-from .sampling import noise_levels, solve, timestep
+from .sampling import Step, noise_levels, solve, timestep
 from .segments import Part
 
 PROMPT = "视频中的人在做动作"
@@ -120,6 +120,13 @@ class Store(Protocol):
 
     def get(self, key: str) -> StoredSegment | None: ...
     def put(self, key: str, segment: StoredSegment) -> None: ...
+    def begun(self, key: str) -> Step | None:
+        """The last step of one that was stopped before it was finished; a store need not keep any."""
+        return None
+
+    def keep(self, key: str, step: Step) -> None:
+        """Remember how far one came that is not finished."""
+        return
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,8 @@ class Stepped:
     steps: int
     preview: Picture
     """[h, w, 3], a rough guess at the segment's middle."""
+    state: Step
+    """From which the segment can go on."""
 
 
 @dataclass(frozen=True)
@@ -196,15 +205,15 @@ class ShotRender:
     segments: int
 
     def segment(
-        self, part: Part, tail: NDArray[np.float32] | None, place: int
+        self, part: Part, tail: NDArray[np.float32] | None, place: int, begun: Step | None = None
     ) -> Generator[Event, None, StoredSegment]:
         """Render one segment, given the `tail` of the one before it: the same bits alone or in sequence.
 
-        Events say that it is number `place` of all `segments`.
+        Events say that it is number `place` of all `segments`. It goes on after `begun`, a step of itself.
         """
         branches = self._constants(part.rendered, tail)
         yield Conditioned(place, self.segments)
-        latents = yield from self._denoise(part, branches, place)
+        latents = yield from self._denoise(part, branches, place, begun)
         return self._decode(part, latents)
 
     @cached_property
@@ -301,7 +310,9 @@ class ShotRender:
         """The same for all first segments of a size in animate mode."""
         return self.model.memo.get(("blank", *video.shape), partial(self.encode, video))
 
-    def _denoise(self, part: Part, branches: tuple[Constants, ...], place: int) -> Generator[Event, None, Tensor]:
+    def _denoise(
+        self, part: Part, branches: tuple[Constants, ...], place: int, begun: Step | None
+    ) -> Generator[Event, None, Tensor]:
         def velocity(x: Tensor, sigma: float) -> Tensor:
             with self._checked():
                 answers = [self.model.transformer.denoise(x, self.times[sigma], branch) for branch in branches]
@@ -312,11 +323,12 @@ class ShotRender:
 
         steps = self.settings.steps
         levels = noise_levels(self.settings.solver, steps)
-        for step in solve(self.settings.solver, velocity, self._noise(part), levels):
+        step = begun and begun.to(self.model.device)
+        for step in solve(self.settings.solver, velocity, self._noise(part), levels, step):
             middle = step.estimate[0, :, step.estimate.shape[2] // 2]
-            yield Stepped(place, self.segments, step.index + 1, steps, self.preview(middle))
-            latents = step.sample
-        return latents
+            yield Stepped(place, self.segments, step.index + 1, steps, self.preview(middle), step)
+        assert step is not None
+        return step.sample
 
     def _noise(self, part: Part) -> Tensor:
         """[1, 16, t + 1, h, w], drawn on the CPU so that a seed means the same on every device."""

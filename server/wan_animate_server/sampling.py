@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from wan_animate_blender.wire import Solver
@@ -34,13 +35,25 @@ UNIPC_FIRST = 1 - 1 / 1000
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What a solver knows after one step."""
+    """All that a solver knows after one step: from it the walk goes on to the same bits."""
 
     index: int
     sample: Tensor
     """At the next noise level; after the last step, the result."""
-    estimate: Tensor
-    """Of the clean sample, from this step's velocity."""
+    start: Tensor
+    """What the step went from, which UniPC corrects by the next velocity."""
+    estimates: tuple[Tensor, ...]
+    """Of the clean sample: from this step's velocity last, from that of the step before first."""
+
+    def to(self, device: torch.device) -> Step:
+        """The same on another device."""
+        estimates = tuple(estimate.to(device) for estimate in self.estimates)
+        return Step(self.index, self.sample.to(device), self.start.to(device), estimates)
+
+    @property
+    def estimate(self) -> Tensor:
+        """Of the clean sample, from this step's velocity."""
+        return self.estimates[-1]
 
 
 def noise_levels(solver: Solver, steps: int) -> tuple[float, ...]:
@@ -59,32 +72,47 @@ def timestep(sigma: float) -> int:
     return int(1000 * sigma)
 
 
-def solve(solver: Solver, velocity: Velocity, noise: Tensor, levels: tuple[float, ...]) -> Iterator[Step]:
-    """Walk from `noise` at `levels[0]` to the sample at `levels[-1]`, one step for each velocity."""
+def solve(
+    solver: Solver, velocity: Velocity, noise: Tensor, levels: tuple[float, ...], begun: Step | None = None
+) -> Iterator[Step]:
+    """Walk from `noise` at `levels[0]` to the sample at `levels[-1]`, one step for each velocity.
+
+    After `begun`, a step of the same walk, only those that are left are taken.
+    """
     walk = unipc if solver is Solver.UNIPC else dpmpp
-    return walk(velocity, noise, levels)
+    return walk(velocity, noise, levels, begun)
 
 
-def dpmpp(velocity: Velocity, x: Tensor, levels: tuple[float, ...]) -> Iterator[Step]:
+def dpmpp(velocity: Velocity, x: Tensor, levels: tuple[float, ...], begun: Step | None = None) -> Iterator[Step]:
     """DPM-Solver++(2M), midpoint form, first order at the start and to σ = 0 (Lu et al. 2022, algorithm 2)."""
-    history: list[Estimate] = []
-    for i, (now, then) in enumerate(pairwise(levels)):
+    first, start, x, history = _standing(begun, x, levels)
+    for i, (now, then) in enumerate(pairwise(levels[first:]), start=first):
         clean = x - now * velocity(x, now)
         history = [*history[-1:], (clean, now)]
-        x = _predict(x, history, then)
-        yield Step(i, x, clean)
+        start, x = x, _predict(x, history, then)
+        yield Step(i, x, start, tuple(estimate for estimate, _ in history))
 
 
-def unipc(velocity: Velocity, x: Tensor, levels: tuple[float, ...]) -> Iterator[Step]:
+def unipc(velocity: Velocity, x: Tensor, levels: tuple[float, ...], begun: Step | None = None) -> Iterator[Step]:
     """UniPC-2, B(h) = e^h − 1, data prediction: each sample is corrected by the next velocity (Zhao et al. 2023)."""
-    history: list[Estimate] = []
-    start = x
-    for i, (now, then) in enumerate(pairwise(levels)):
+    first, start, x, history = _standing(begun, x, levels)
+    for i, (now, then) in enumerate(pairwise(levels[first:]), start=first):
         clean = x - now * velocity(x, now)
         start = _correct(start, clean, now, history) if history else x
         history = [*history[-1:], (clean, now)]
         x = _predict(start, history, then)
-        yield Step(i, x, clean)
+        yield Step(i, x, start, tuple(estimate for estimate, _ in history))
+
+
+def _standing(
+    begun: Step | None, noise: Tensor, levels: tuple[float, ...]
+) -> tuple[int, Tensor, Tensor, list[Estimate]]:
+    """The next step's index, what the last one went from, the sample, and the estimates with their levels."""
+    if begun is None:
+        return 0, noise, noise, []
+    first = begun.index + 1
+    seen = levels[first - len(begun.estimates) : first]
+    return first, begun.start, begun.sample, list(zip(begun.estimates, seen, strict=True))
 
 
 def _predict(x: Tensor, history: list[Estimate], then: float) -> Tensor:

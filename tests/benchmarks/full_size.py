@@ -49,7 +49,7 @@ from wan_animate_server.model.t5 import T5Config
 from wan_animate_server.model.transformer import Transformer, TransformerConfig
 from wan_animate_server.model.vae import VAEConfig
 from wan_animate_server.names import Part
-from wan_animate_server.pipeline import Conditioned, Decoded, Model, Stepped, StoredSegment
+from wan_animate_server.pipeline import Conditioned, Decoded, Model, Stepped, Store, StoredSegment
 from wan_animate_server.placement import Residence
 from wan_animate_server.sizes import Sizes
 from wan_animate_server.weights import PUPPET, drawn, read_released
@@ -284,7 +284,7 @@ def foretell(scale: Scale, device: str, report: Report) -> None:
     report.add("forecast of the time", "none for this device" if seconds is None else f"{seconds:.1f} s")
 
 
-class Nothing:
+class Nothing(Store):
     """A store that keeps nothing."""
 
     def has(self, key: str) -> bool:

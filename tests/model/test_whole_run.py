@@ -24,7 +24,7 @@ from wan_animate_server.model.clip import CLIPConfig, CLIPVision
 from wan_animate_server.model.t5 import T5Config, T5Encoder
 from wan_animate_server.model.transformer import Transformer, TransformerConfig
 from wan_animate_server.model.vae import VAE, VAEConfig
-from wan_animate_server.pipeline import NEGATIVE_PROMPT, PROMPT, Model, StoredSegment
+from wan_animate_server.pipeline import NEGATIVE_PROMPT, PROMPT, Model, Store, StoredSegment
 from wan_animate_server.sampling import noise_levels, timestep
 from wan_animate_server.segments import segment_seed
 from wan_animate_server.weights import PUPPET, read_tokenizer
@@ -106,7 +106,7 @@ def images(pictures: np.ndarray) -> list[PIL.Image.Image]:
 # --- ours -----------------------------------------------------------------------------------------
 
 
-class Nothing:
+class Nothing(Store):
     """A store that keeps nothing."""
 
     def has(self, key: str) -> bool:
