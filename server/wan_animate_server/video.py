@@ -204,7 +204,9 @@ def _movie(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _unwritable(path: Path, error: OSError) -> BadInput:
-    return BadInput(f"cannot write {path} ({error.strerror or error}); choose a folder that you may write to")
+    return BadInput(
+        f"cannot write {path} ({error.strerror or error}); make room there, or choose a folder that you may write to"
+    )
 
 
 def _decode(path: Path, how: int) -> Picture:

@@ -26,7 +26,7 @@ from .killing import Aim, Hit, House, Victim, write_long_export
 from .phases import AIMED, Phase
 
 SHOTS = 3
-"""Different exports, which take turns."""
+"""Different exports at most, which take turns."""
 
 ENOUGH = 8
 """Hits that each phase must have in a campaign of 60 runs."""
@@ -43,14 +43,15 @@ def undisturbed(export: Path) -> dict[str, str]:
 def strikes(folder: Path, runs: int, seed: int) -> Iterator[tuple[Aim, Hit | None]]:
     """Run after run, the phase that was hit least and every victim in turn, moments by `seed`."""
     drawn = random.Random(seed)
-    exports = [write_long_export(folder / f"shot{i}", i + 1) for i in range(SHOTS)]
+    exports = [write_long_export(folder / f"shot{i}", i + 1) for i in range(max(1, min(SHOTS, runs // 20)))]
     truths = [undisturbed(export) for export in exports]
     hits = {phase: list(Victim) for phase in AIMED}
     with House(folder / "server") as house:
         for run in range(runs):
             phase = min(AIMED, key=lambda phase: len(hits[phase]))
             aim = Aim.drawn(drawn, phase, Victim(hits[phase][-len(Victim)]))
-            hit = house.run(exports[run % SHOTS], aim, truths[run % SHOTS])
+            which = run % len(exports)
+            hit = house.run(exports[which], aim, truths[which])
             if hit and hit.phase in hits:
                 hits[hit.phase].append(aim.victim)
             yield aim, hit
