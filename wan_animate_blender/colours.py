@@ -111,7 +111,7 @@ def colour(scene: bpy.types.Scene, strip: timeline.Strip, kind: RasterKind) -> C
 def check(scene: bpy.types.Scene, strip: timeline.Strip, kind: RasterKind, transform: Transform) -> None:
     """Raise `BadInput` when what a plate of `strip` means cannot be said, or not be undone after `transform`."""
     if not FORMATS[grade_of(strip, kind)].is_linear:
-        return  # what shows such numbers is tried out, and that Blender does not let a button do that asks if it is grey
+        return  # what shows such numbers is tried out, which Blender allows no button that asks whether it is grey
     configuration.check(colour(scene, strip, kind), transform)
     view = scene.view_settings
     if transform is Transform.UTILITY:

@@ -323,12 +323,13 @@ class ShotRender:
 
         steps = self.settings.steps
         levels = noise_levels(self.settings.solver, steps)
-        step = begun and begun.to(self.model.device)
-        for step in solve(self.settings.solver, velocity, self._noise(part), levels, step):
+        reached = begun and begun.to(self.model.device)
+        for step in solve(self.settings.solver, velocity, self._noise(part), levels, reached):
             middle = step.estimate[0, :, step.estimate.shape[2] // 2]
             yield Stepped(place, self.segments, step.index + 1, steps, self.preview(middle), step)
-        assert step is not None
-        return step.sample
+            reached = step
+        assert reached is not None
+        return reached.sample
 
     def _noise(self, part: Part) -> Tensor:
         """[1, 16, t + 1, h, w], drawn on the CPU so that a seed means the same on every device."""
