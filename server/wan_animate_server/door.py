@@ -48,7 +48,7 @@ class Desk:
         return Roster(self.jobs.database)
 
 
-def _desk(request: Request) -> Desk:
+async def _desk(request: Request) -> Desk:  # what waits for nothing needs no thread of its own
     desk: Desk = request.app.state.desk
     return desk
 
@@ -75,7 +75,7 @@ def holder(secret: str, keys: Keyring) -> Token:
     return token
 
 
-def same_wire(request: Request) -> None:
+async def same_wire(request: Request) -> None:
     given = request.headers.get(WIRE_HEADER)
     if given != str(WIRE_VERSION):
         theirs = "no wire version" if given is None else f"wire version {given[:20]}"
@@ -92,7 +92,7 @@ def known_job(job: str, desk: AtDesk) -> Job:
     return found
 
 
-def _sha256(sha256: str) -> str:
+async def _sha256(sha256: str) -> str:
     if not re.fullmatch("[0-9a-f]{64}", sha256):
         raise Refusal(400, "bad-hash", f"{sha256[:80]!r} is no SHA-256; give 64 lower-case hex digits")
     return sha256
