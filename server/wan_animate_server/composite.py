@@ -74,7 +74,7 @@ def character(generated: npt.NDArray[np.floating[Any]], alpha: Picture, depth: t
     may use.
     """
     shown = alpha > 0
-    layer = np.zeros((*alpha.shape, 4), depth)
+    layer: Picture = np.zeros((*alpha.shape, 4), depth)
     layer[shown, :3] = samples(generated[shown], depth)
     layer[..., 3] = alpha.astype(depth) * depth(np.iinfo(depth).max // 255)
     return layer

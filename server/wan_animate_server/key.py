@@ -56,7 +56,7 @@ def key(apart: Floats, inside: Mask, low: float, high: float) -> Floats:
     body = np.asarray(cv2.morphologyEx(differs, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
     fewest = (_SPECK * min(apart.shape)) ** 2
     body = _without_specks(body, fewest)
-    body = 1 - _without_specks(1 - body, fewest)
+    body = np.asarray(1 - _without_specks(np.asarray(1 - body, np.uint8), fewest), np.uint8)
     deep = cv2.distanceTransform(body, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > _SOFT
     ramp = np.clip((apart - low) / (high - low), 0, 1)
     return np.where(deep, 1, ramp * body).astype(np.float32)

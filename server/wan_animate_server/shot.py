@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,8 @@ _PNG_END = b"IEND\xaeB`\x82"
 _POSE_ROOM = 1 << 16
 """Bytes of headers in the file of poses, and of arrays beside them."""
 
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_ARRAYS: Any = np.lib.format  # typed from numpy 2 on
+_HEADERS = {(1, 0): _ARRAYS.read_array_header_1_0, (2, 0): _ARRAYS.read_array_header_2_0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +260,7 @@ def _expect_as_large_as_told(path: Path, frames: int) -> None:
             raise ValueError("it unpacks to more than poses of its frames")
         for member in archive.infolist():
             with archive.open(member) as file:
-                read = _HEADERS.get(np.lib.format.read_magic(file))
+                read = _HEADERS.get(_ARRAYS.read_magic(file))
                 if read is None:
                     raise ValueError(f"{member.filename} is no array of a version that poses have")
                 shape, _, kind = read(file)

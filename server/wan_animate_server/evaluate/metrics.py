@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ def _colour_step(frames: NDArray[np.float32], join: int, shown: Where) -> float:
     return float((steps[join - 1] + 0.5) / (np.delete(steps, join - 1).mean() + 0.5))
 
 
-def frechet(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+def frechet(one: NDArray[np.floating[Any]], other: NDArray[np.floating[Any]]) -> float:
     """Fréchet's distance of two sets of features [n, D], each taken for a normal distribution (Dowson, Landau 1982)."""
     means = [features.mean(0) for features in (one, other)]
     first, second = (np.cov(features, rowvar=False) for features in (one, other))
