@@ -115,55 +115,46 @@ class WAN_ANIMATE_OT_remove_take(_OnStack, bpy.types.Operator):
         return f"{title} is not in the edit any more; its files are"
 
 
-class WAN_ANIMATE_OT_build_comp(bpy.types.Operator):
+class _OnFolder:
+    """Operators about the files of one take: of `directory`, else of the take that is chosen in the list."""
+
+    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        row = context.window_manager.wan_animate_takes.row
+        if row is None or not row.folder:
+            return grey(cls, "Choose a take whose files are there")
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            return self.use(context, Path(self.directory or context.window_manager.wan_animate_takes.row.folder))
+        except Problem as problem:
+            return refuse(self, problem)
+
+
+class WAN_ANIMATE_OT_build_comp(_OnFolder, bpy.types.Operator):
     bl_idname = "wan_animate.build_comp"
     bl_label = "Build Comp"
     bl_description = "Put plate, character and matte of the take together in the compositor of a new scene"
     bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
     nuke: BoolProperty(name="Nuke Script", description="Write a script for Nuke beside the take, too")
-    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return _is_there(cls, context)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        folder = Path(self.directory or context.window_manager.wan_animate_takes.row.folder)
-        try:
-            made = comp.build(timeline.sequencer_scene(context), folder)
-            where = f" and {nuke.write(folder)}" if self.nuke else ""
-        except Problem as problem:
-            return refuse(self, problem)
+    def use(self, context: bpy.types.Context, folder: Path) -> set[str]:
+        made = comp.build(timeline.sequencer_scene(context), folder)
+        where = f" and {nuke.write(folder)}" if self.nuke else ""
         return tell(self, f"The scene {made.name!r}{where} put the take together")
 
 
-class WAN_ANIMATE_OT_open_report(bpy.types.Operator):
+class WAN_ANIMATE_OT_open_report(_OnFolder, bpy.types.Operator):
     bl_idname = "wan_animate.open_report"
     bl_label = "Open Report"
     bl_description = "Show figures, joins, recipe and provenance of the take in the browser of the system"
 
-    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return _is_there(cls, context)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        folder = Path(self.directory or context.window_manager.wan_animate_takes.row.folder)
-        try:
-            page = shelf.report_of(folder)
-        except Problem as problem:
-            return refuse(self, problem)
-        return bpy.ops.wm.url_open(url=page.as_uri())
-
-
-def _is_there(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
-    """Whether the take that is chosen in the list has files."""
-    row = context.window_manager.wan_animate_takes.row
-    if row is None or not row.folder:
-        return grey(cls, "Choose a take whose files are there")
-    return True
+    def use(self, context: bpy.types.Context, folder: Path) -> set[str]:
+        return bpy.ops.wm.url_open(url=shelf.report_of(folder).as_uri())
 
 
 # --- the panel ------------------------------------------------------------------------------------

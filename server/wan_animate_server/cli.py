@@ -54,6 +54,16 @@ def _known_devices(given: list[str] | None) -> list[str] | None:
     return given
 
 
+OnDevices = Annotated[
+    list[str] | None,
+    typer.Option(callback=_known_devices, help="cpu, cuda or cuda:N; several times for a worker on each."),
+]
+
+
+def _bytes(gigabytes: float | None) -> int | None:
+    return None if gigabytes is None else round(gigabytes * 1e9)
+
+
 def _say_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"wan-animate {version()}")
@@ -93,10 +103,7 @@ def serve(
     data: Annotated[Path | None, typer.Option(help="Folder for jobs and uploads.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the token; made when it is not there.")] = None,
     ready_file: Annotated[Path | None, typer.Option(help="JSON file to write when the server answers.")] = None,
-    device: Annotated[
-        list[str] | None,
-        typer.Option(callback=_known_devices, help="cpu, cuda or cuda:N; several times for a worker on each."),
-    ] = None,
+    device: OnDevices = None,
     root: Annotated[
         list[Path] | None, typer.Option(help="Folder below which programs on this machine may hand over shot folders.")
     ] = None,
@@ -132,8 +139,8 @@ def serve(
     serve_now(
         place=place, data=data, token_file=token_file, ready_file=ready_file, devices=device or ["cpu"],
         roots=root or [], with_parent=with_parent,
-        limits=Limits(silence=silence, memory=None if memory_limit is None else round(memory_limit * 1e9)),
-        log_requests=log_requests, policy=Policy(keep_days, None if store_limit is None else round(store_limit * 1e9)),
+        limits=Limits(silence=silence, memory=_bytes(memory_limit)),
+        log_requests=log_requests, policy=Policy(keep_days, _bytes(store_limit)),
     )  # fmt: skip
 
 
@@ -183,7 +190,7 @@ def plan(
     """Say what a render would take: segments, memory, time. Loads no weights; ends with 75 where it does not fit."""
     from .plan import plan as plan_now
 
-    planned = plan_now(shot, device, None if memory is None else round(memory * 1e9), overrides or ())
+    planned = plan_now(shot, device, _bytes(memory), overrides or ())
     typer.echo(json.dumps(planned.to_json()) if as_json else planned.told())
     planned.check()
 

@@ -1,4 +1,4 @@
-"""One file over HTTP into a `.part` file beside it: resumed, retried, checked, and only then given its name.
+"""Files over HTTP into `.part` files beside them: resumed, retried, checked, and only then given their names.
 
 Knows nothing of models. Servers truncate, garble, throttle and forget: whatever arrives, a file that has its final name
 is complete and has the expected SHA-256, where one is known.
@@ -6,9 +6,12 @@ is complete and has the expected SHA-256, where one is known.
 
 from __future__ import annotations
 
+import queue
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -25,6 +28,8 @@ GARBLED = 2
 """Times that a whole file may come with another hash: it may have 10 GB."""
 TIMEOUT = (10.0, 15.0)
 """Seconds to connect, and to wait for the next bytes."""
+DOWNLOADS = 4
+"""Files that are fetched at the same time: what one connection leaves of a line, several fill."""
 CHUNK = 1 << 20
 STOPPED = "the download was stopped; the same command goes on from there"
 WHOLE = {"Accept-Encoding": "identity"}
@@ -74,6 +79,32 @@ def size_of(source: Source) -> int | None:
         why = type(error).__name__
         raise Unavailable(f"{source.url} does not answer ({why}); check the network and the address") from error
     return _announced(response).size
+
+
+def fetch_all(folder: Path, sources: Mapping[str, Source]) -> Iterator[tuple[str, int | FileEntry]]:
+    """Fetch several files at a time: bytes of each on the way, then its entry. The first error ends all."""
+    news: queue.SimpleQueue[tuple[str, int | Future[FileEntry]]] = queue.SimpleQueue()
+    stop = Event()
+
+    def tell(path: str, what: int | Future[FileEntry]) -> None:
+        news.put((path, what))
+
+    with ThreadPoolExecutor(DOWNLOADS) as pool:
+        try:
+            for path, source in sources.items():
+                future = pool.submit(fetch, source, folder / path, stop=stop, progress=partial(tell, path))
+                future.add_done_callback(partial(tell, path))
+            left = len(sources)
+            while left:
+                path, what = news.get()
+                if isinstance(what, int):
+                    yield path, what
+                else:
+                    left -= 1
+                    yield path, what.result()
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
 
 
 def fetch(source: Source, target: Path, *, stop: Event, progress: Callable[[int], None]) -> FileEntry:

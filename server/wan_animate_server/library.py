@@ -8,17 +8,13 @@ it, under which licence, and with which SHA-256 where that is known for certain 
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from threading import Event
 
 import platformdirs
 
@@ -33,7 +29,7 @@ from wan_animate_blender.wire import (
     write_atomically,
 )
 
-from .download import Source, fetch, part_of, size_of
+from .download import Source, fetch_all, part_of, size_of
 from .names import Part
 
 MANIFESTS = Path(__file__).parent / "manifests"
@@ -50,8 +46,6 @@ UNKNOWN_LICENCE = "as its origin says"
 """Of a file that no manifest names."""
 LORAS = "loras"
 """Folder in the library for everybody's own."""
-DOWNLOADS = 4
-"""Files that are fetched at the same time: what one connection leaves of a line, several fill."""
 SPARE_BYTES = 1 << 30
 """Left free on the disk, so that a pull does not stop everything else."""
 
@@ -251,7 +245,7 @@ class Library:
             known = {file.path: file.size for file in model.files}
             sizes = {path: known[path] or size_of(source) for path, source in sources.items()}
             self._check_space(model, sizes)
-            for path, news in _together(self.folder(model), sources):
+            for path, news in fetch_all(self.folder(model), sources):
                 if isinstance(news, FileEntry):
                     self._note(model, {path: news})
                     yield Pulled(path, news.size, news.size, finished=True)
@@ -366,32 +360,6 @@ class Library:
             except sqlite3.OperationalError as error:
                 raise BadInput(f"another process is changing {self.folder(model)}; wait until it is done") from error
             yield
-
-
-def _together(folder: Path, sources: Mapping[str, Source]) -> Iterator[tuple[str, int | FileEntry]]:
-    """Fetch several files at a time: bytes of each on the way, then its entry. The first error ends all."""
-    news: queue.SimpleQueue[tuple[str, int | Future[FileEntry]]] = queue.SimpleQueue()
-    stop = Event()
-
-    def tell(path: str, what: int | Future[FileEntry]) -> None:
-        news.put((path, what))
-
-    with ThreadPoolExecutor(DOWNLOADS) as pool:
-        try:
-            for path, source in sources.items():
-                future = pool.submit(fetch, source, folder / path, stop=stop, progress=partial(tell, path))
-                future.add_done_callback(partial(tell, path))
-            left = len(sources)
-            while left:
-                path, what = news.get()
-                if isinstance(what, int):
-                    yield path, what
-                else:
-                    left -= 1
-                    yield path, what.result()
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
 
 
 def _link(source: Path, target: Path) -> None:
