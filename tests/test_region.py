@@ -194,7 +194,7 @@ def test_the_feather_is_as_wide_as_it_is_told() -> None:
     body = matte.copy()
     body[:, 60:] = 255
     found = region(matte, body, grow=10)
-    for feather in (1.0, 4.0, 20.0):
+    for feather in (1.0, 5.0, 15.0):  # of whole levels: OpenCV's versions round halves to either side
         slope = alpha(found, matte, feather)[50]
         assert slope[49] == 0
         assert np.array_equal(slope[50:110], np.minimum(np.rint(np.arange(1, 61) / feather * 255), 255))

@@ -38,8 +38,13 @@ def disown(folder: Path) -> None:
 
 def release(folder: Path) -> None:
     """Leave an unfinished folder to whoever wants to go on with it, while this process does something else."""
-    with contextlib.suppress(OSError):  # on a full disk it stays ours, and the next one is a new version
-        write_atomically(folder / OWNER_FILE, json.dumps(owner() | {"released": uuid.uuid4().hex}).encode())
+    record = json.dumps(owner() | {"released": uuid.uuid4().hex}).encode()
+    with contextlib.suppress(OSError):  # where it cannot be written it stays ours, and the next one is a new version
+        try:
+            write_atomically(folder / OWNER_FILE, record)
+        except OSError:  # a full disk has room in the block that the record has
+            with (folder / OWNER_FILE).open("r+b") as file:
+                file.write(record)
 
 
 def part_of(folder: Path, name: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -106,12 +105,9 @@ def test_a_rig_in_a_scene_that_nobody_looks_at_is_seen(
     assert edit.frame_current != 12
 
 
-def test_drawing_again_takes_no_time(edit: bpy.types.Scene, cut: Any) -> None:
-    """The binding is kept while rig and assignment are the same, and only then."""
+def test_a_rig_is_bound_anew_only_when_it_or_its_assignment_changes(edit: bpy.types.Scene, cut: Any) -> None:
     first = sight.moment(edit, cut).binding
-    start = time.perf_counter()
     assert sight.moment(edit, cut).binding is first
-    assert time.perf_counter() - start < 0.004
     rig = cut.wan_animate.person.rig
     cut.wan_animate.person.bones = assignment.changed("", armature.key(rig), {"nose": rigs.Spot("spine.006", 1.0)})
     assert sight.moment(edit, cut).binding is not first
