@@ -18,7 +18,7 @@ from pathlib import Path
 
 import requests
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from wan_animate_blender.wire import TAKE_FILE, BadInput, Mode, Problem, Take, TakeState, Unavailable
 
@@ -164,7 +164,7 @@ def moment(result: Result, i: int) -> Moment:
 
 def report(console: Console, result: Result, out: Path, seconds: dict[str, float]) -> None:
     """What a person wants to know at the end."""
-    table = Table(show_header=False, box=None, pad_edge=False)
+    table = Table("", Column(overflow="fold"), show_header=False, box=None, pad_edge=False)  # paths are never cut
     back = len(result.take.sequence(result.layer))
     table.add_row("frames", f"{len(result.shot.keypoints)} in = {back} out")
     for stage, spent in {**seconds, "in all": sum(seconds.values())}.items():
