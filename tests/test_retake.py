@@ -538,7 +538,7 @@ def test_an_extension_that_lost_or_changed_frames_is_refused(shot: Path, first: 
 
 def test_an_extension_with_other_settings_is_refused_by_their_names(shot: Path, first: Rendered) -> None:
     export = extended_by(shot, 0, 4, settings=replace(QUICK, steps=3, finish=Finish(feather=2.0)))
-    with pytest.raises(BadInput, match=r"the settings of .*v001 and of this export differ in steps, finish"):
+    with pytest.raises(BadInput, match=r"the settings of .*v001 and of this render differ in steps, finish"):
         run(export, base=first[0])
 
 
