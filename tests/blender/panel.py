@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import bpy
 from serving import Served
 
-from wan_animate_blender import desk
+from wan_animate_blender import desk, jobs, listing, shelf
 
 PREFERENCES = "wan_animate_blender"
 
@@ -30,6 +32,32 @@ def until_done(ticket: str, seconds: float = 60.0) -> list[float]:
             return ticks
         assert time.monotonic() < deadline, desk.latest.get(ticket)
         time.sleep(0.02)
+
+
+def tick_until(there: Callable[[], object], seconds: float = 60.0) -> None:
+    """Be Blender's timer, with somebody who looks at the list, until something is there."""
+    deadline = time.monotonic() + seconds
+    while not there():
+        jobs.board.look()
+        if not desk.is_busy(jobs.TICKET):
+            jobs.follow()
+        desk.tick()
+        assert time.monotonic() < deadline, (desk.latest, jobs.board.jobs)
+        time.sleep(0.02)
+
+
+def listed(plate: Any) -> list[str]:
+    """The takes of a strip as the panel lists them."""
+    shelf.close()
+    listing.show(bpy.context.scene, plate)
+    while listing.fill() is not None:
+        pass
+    return [row.name for row in bpy.context.window_manager.wan_animate_takes.rows]
+
+
+def frames(folder: Path, layer: str = "comp") -> dict[int, bytes]:
+    """The files of a layer of the take in `folder`, by the number of the frame."""
+    return {int(file.stem): file.read_bytes() for file in (folder / layer).iterdir()}
 
 
 LAYOUT = bpy.types.UILayout.bl_rna.functions

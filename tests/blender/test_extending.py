@@ -8,10 +8,10 @@ from typing import Any
 
 import bpy
 import pytest
-from panel import draw, until_done, use
+from panel import draw, frames, listed, until_done, use
 from serving import Served
 
-from wan_animate_blender import desk, extending, listing, preferences, request, shelf, stacking, timeline
+from wan_animate_blender import desk, extending, preferences, request, stacking, timeline
 from wan_animate_blender.wire import TAKE_FILE, BadInput, Take
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -20,18 +20,6 @@ pytestmark = pytest.mark.usefixtures("addon")
 def trim(first: int, end: int) -> None:
     for name in ("plate", "matte"):
         timeline.set_frame_range(timeline.strips(bpy.context.scene.sequence_editor)[name], first, end)
-
-
-def listed(plate: Any) -> list[str]:
-    shelf.close()
-    listing.show(bpy.context.scene, plate)
-    while listing.fill() is not None:
-        pass
-    return [row.name for row in bpy.context.window_manager.wan_animate_takes.rows]
-
-
-def frames(folder: Path, layer: str = "comp") -> dict[int, bytes]:
-    return {int(file.stem): file.read_bytes() for file in (folder / layer).iterdir()}
 
 
 @pytest.fixture

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import bpy
 import pytest
-from panel import PREFERENCES, Paper, draw, until_done, use
+from panel import PREFERENCES, Paper, draw, tick_until, until_done, use
 from serving import Served
 
 from wan_animate_blender import desk, jobs, ledger, panels, preferences, timeline
@@ -27,18 +26,6 @@ def nothing_known(addon: None) -> Iterator[None]:
     jobs.unregister()
     jobs.register()
     yield
-
-
-def tick_until(there: Callable[[], object], seconds: float = 60.0) -> None:
-    """Be Blender's timer, with somebody who looks at the list, until something is there."""
-    deadline = time.monotonic() + seconds
-    while not there():
-        jobs.board.look()
-        if not desk.is_busy(jobs.TICKET):
-            jobs.follow()
-        desk.tick()
-        assert time.monotonic() < deadline, (desk.latest, jobs.board.jobs)
-        time.sleep(0.02)
 
 
 def settle(uid: str) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import bpy
 import pytest
-from panel import draw, until_done, use
+from panel import draw, frames, listed, until_done, use
 from serving import Served
 
-from wan_animate_blender import desk, jobs, listing, preferences, retaking, shelf, stacking, take, timeline
+from wan_animate_blender import desk, jobs, preferences, retaking, stacking, take, timeline
 from wan_animate_blender.wire import TAKE_FILE, Take
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -29,18 +29,6 @@ def made(plate: Any, served: Served, background: Path, tmp_path: Path) -> Path:
     until_done(plate.wan_animate.uid)
     listed(plate)
     return tmp_path / "wan_animate" / "SH010" / "takes" / "v001"
-
-
-def listed(plate: Any) -> list[str]:
-    shelf.close()
-    listing.show(bpy.context.scene, plate)
-    while listing.fill() is not None:
-        pass
-    return [row.name for row in bpy.context.window_manager.wan_animate_takes.rows]
-
-
-def frames(folder: Path, layer: str = "comp") -> dict[int, bytes]:
-    return {int(file.stem): file.read_bytes() for file in (folder / layer).iterdir()}
 
 
 def test_frames_that_are_made_anew_arrive_as_the_next_take_above_the_old_one(plate: Any, made: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import bpy
 import pytest
 import requests
-from panel import draw, until_done, use
+from panel import draw, tick_until, until_done, use
 from serving import Served
 
 from wan_animate_blender import desk, jobs, preferences, turns
@@ -34,18 +33,6 @@ def held(plate: Any, served: Served, background: Path) -> Iterator[str]:
     desk.cancel(jobs.TICKET)
     until_done(uid)
     requests.post(f"{served.url}/v1/queue/resume", headers=headers, timeout=10).raise_for_status()
-
-
-def tick_until(there: Callable[[], object], seconds: float = 60.0) -> None:
-    """Be Blender's timer, with somebody who looks at the list, until something is there."""
-    deadline = time.monotonic() + seconds
-    while not there():
-        jobs.board.look()
-        if not desk.is_busy(jobs.TICKET):
-            jobs.follow()
-        desk.tick()
-        assert time.monotonic() < deadline, (desk.latest, jobs.board.jobs)
-        time.sleep(0.02)
 
 
 def state_of(job: str) -> JobState:
