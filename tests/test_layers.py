@@ -19,6 +19,7 @@ GIVEN_BY_BLENDER = {"numpy", "requests"} | INSIDE_BLENDER
 HEADLESS_ROOMS = (
     "wire", "client.py", "edges.py", "session.py", "delivery.py", "board.py", "connection.py", "daemon.py", "proof.py",
     "arrivals.py", "chain.py", "lens.py", "region.py", "retiming.py", "rigs", "retarget.py", "figure.py",
+    "farm/submission.py",
 )  # fmt: skip
 """Parts of the add-on that must work without Blender."""
 
