@@ -37,6 +37,7 @@ from .folders import (
 )
 from .job import HIGHEST, WIRE_HEADER, ErrorReply, Handed, Job, JobState, Priority, Turn
 from .lens import COEFFICIENTS, Lens, LensKind, MapUse
+from .lines import Dialect, Lines, one_line
 from .machine import Device, KnownModel, Queue
 from .messages import WIRE_VERSION, Message, plain, shown
 from .naming import Convention, Naming
@@ -97,6 +98,7 @@ __all__ = [
     "Colour",
     "Convention",
     "Device",
+    "Dialect",
     "Encoding",
     "ErrorReply",
     "ExitCode",
@@ -117,6 +119,7 @@ __all__ = [
     "KnownModel",
     "Lens",
     "LensKind",
+    "Lines",
     "LoraUse",
     "MapUse",
     "Message",
@@ -155,6 +158,7 @@ __all__ = [
     "frame_name",
     "list_files",
     "may_live",
+    "one_line",
     "overridden",
     "owner",
     "plain",
