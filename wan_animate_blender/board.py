@@ -1,4 +1,4 @@
-"""What a server says of its jobs, as it was last heard. Knows neither bpy nor threads.
+"""What is known of jobs, as a server and the folders of a farm last said it. Knows neither bpy nor threads.
 
 Written by the session's thread, read by anybody; nobody is asked while nobody looks.
 """
@@ -35,10 +35,15 @@ NOTHING = Picture("", b"")
 
 
 class Board:
-    """The jobs of one server. Each attribute is replaced as a whole."""
+    """The jobs of one server, and the shots that were submitted to a farm. Each attribute is replaced as a whole."""
 
     def __init__(self) -> None:
         self.jobs: tuple[Job, ...] = ()
+        """Of the server."""
+        self.submitted: tuple[Job, ...] = ()
+        """What `farm.watch` says of shots; their ids are no server's."""
+        self.hindrance = ""
+        """Why what is known of those is old."""
         self.picture = NOTHING
         """Of the selected job; the last one that there was."""
         self.selected = ""
@@ -57,8 +62,13 @@ class Board:
     def is_looked_at(self) -> bool:
         return time.monotonic() < self._until
 
+    @property
+    def everything(self) -> tuple[Job, ...]:
+        """All that is known, the oldest first."""
+        return tuple(sorted((*self.jobs, *self.submitted), key=lambda job: job.created))
+
     def find(self, job: str) -> Job | None:
-        return next((one for one in self.jobs if one.id == job), None)
+        return next((one for one in (*self.jobs, *self.submitted) if one.id == job), None)
 
     def follow(self, server: Server, cancelled: Cancelled) -> Work[str]:
         """Ask again and again while somebody looks; a step says that something is new.
@@ -82,7 +92,7 @@ class Board:
         if not self.version:
             self.version = server.health().version
         self.jobs, self.problem = server.jobs(NEWEST), ""
-        job = self.find(self.selected)
+        job = next((one for one in self.jobs if one.id == self.selected), None)
         if job is None or job.id != self.picture.job:
             self.picture = NOTHING
         if job and job.state is JobState.RUNNING and (data := server.preview(job.id)):

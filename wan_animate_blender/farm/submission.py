@@ -6,6 +6,7 @@ that moment, and what the engine wants. Exports and takes go where those of a wi
 
 from __future__ import annotations
 
+import enum
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ FOLDER = "farm"
 PREFIX = "f"
 """Of a submission's folder: f001, f002 …"""
 SUBMISSION_FILE = "submission.json"
+SENT_FILE = "sent.json"
+"""Beside it, once it went somewhere."""
 
 _FOLDER = re.compile(rf"[^/]+/{wire.EXPORT_PREFIX}[0-9]{{3,}}")
 
@@ -39,6 +42,36 @@ class Asset(Message):
     """Names of files that are read and are not there, frames in a sequence's gaps."""
     packed: bool = False
     """It travels inside the .blend."""
+
+
+class Engine(enum.StrEnum):
+    """Who runs a submission."""
+
+    OPENJD = "openjd"
+    """Whoever was given the bundle."""
+    DEADLINE = "deadline"
+    FLAMENCO = "flamenco"
+    HERE = "here"
+    """This machine, by `openjd run`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent(Message):
+    """`sent.json`: where a submission went."""
+
+    engine: Engine
+    job: str = ""
+    """Its id there, where it has one."""
+    url: str = ""
+    """Of a Flamenco Manager; only ever asked when it is the one of the preferences."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return {
+            Engine.OPENJD: "OpenJD", Engine.DEADLINE: "Deadline Cloud", Engine.FLAMENCO: "Flamenco",
+            Engine.HERE: "this machine",
+        }[self.engine]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
