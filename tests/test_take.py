@@ -81,7 +81,7 @@ def test_an_interrupted_take_is_continued_under_its_version(tmp_path: Path, shot
     again = claim(tmp_path, shot)
     assert again.folder == first.folder
     assert not list(again.folder.rglob("*.part")), "what the dead process left is removed"
-    assert json.loads((again.folder / OWNER_FILE).read_text()) == owner()
+    assert json.loads((again.folder / OWNER_FILE).read_text()).items() >= owner().items()
     again.complete([])
     assert not list(again.folder.glob(".*"))
 

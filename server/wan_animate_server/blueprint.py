@@ -33,10 +33,10 @@ class Blueprint:
     basis: Basis | None = None
     retake: Retake | None = None
 
-    def claim(self, takes: Path, shot: Shot, width: int, height: int) -> TakeFolder:
-        """The folder of the take, which says what it is built upon. Raises `BadInput`."""
+    def claim(self, takes: Path, shot: Shot, width: int, height: int, ours: Path | None = None) -> TakeFolder:
+        """The folder of the take, `ours` if it is claimed already; it says what it is built upon. Raises `BadInput`."""
         if self.basis is None:
-            take = TakeFolder.claim(takes, shot, width, height)
+            take = TakeFolder.claim(takes, shot, width, height, ours=ours)
             take.note(origins=self.origins)
             return take
         take = TakeFolder.claim(takes, shot, width, height, base=self.basis.folder.name, retake=self.retake)

@@ -8,19 +8,15 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Generator
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from wan_animate_blender.wire import TAKES, BadInput, Convention, Mode, Retake
+from wan_animate_blender.wire import TAKES, BadInput, Convention, Dialect, Mode, Retake
 
-from . import maintenance, models, progress, tokens
+from . import maintenance, models, telling, tokens
 from .evaluate import command
 from .version import version
 
@@ -160,6 +156,12 @@ def render(
     ] = None,
     overrides: Overrides = None,
     device: OnDevice = Device.CPU,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Done already is done; 75 where somebody else is at it; for farms.")
+    ] = False,
+    told: Annotated[
+        Dialect | None, typer.Option("--progress", help="Lines on standard output as farms read them.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
 ) -> None:
     """Render one shot folder into the next take, or go on with an interrupted one."""
@@ -167,14 +169,21 @@ def render(
     from .render import render as render_now
 
     asked = _retake_of(retake, seed, extend, base)
+    if resume and (asked or extend):
+        raise BadInput("--resume goes on with a whole shot; leave it out where a take is made anew or extended")
     takes = takes or shot.resolve().parent / TAKES
     if base or extend:
         base = takes / base if base else newest_complete(takes)
     steps = render_now(
-        shot, takes=takes, device=device, check=lambda: None, retake=asked, base=base, overrides=overrides or ()
-    )
-    folder = _tell(steps) if as_json else _draw(steps)
-    typer.echo(json.dumps({"take": str(folder)}) if as_json else folder)
+        shot, takes=takes, device=device, check=lambda: None, retake=asked, base=base, overrides=overrides or (),
+        resume=resume,
+    )  # fmt: skip
+    if told:
+        telling.as_lines(steps, told)
+    elif as_json:
+        telling.as_json(steps)
+    else:
+        telling.as_bar(steps)
 
 
 @app.command()
@@ -353,36 +362,3 @@ def _retake_of(frames: str | None, seed: int | None, extend: bool, base: Path | 
     if not found:
         raise BadInput(f"the frames of the re-take are {frames!r}; give shot numbers, as 1040-1060")
     return Retake(first=int(found[1]), last=int(found[2] or found[1]), seed=seed)
-
-
-Steps = Generator[progress.Progress, None, Path]
-
-
-def _tell(steps: Steps) -> Path:
-    return _follow(steps, lambda now: typer.echo(json.dumps(asdict(now), default=str)))
-
-
-def _draw(steps: Steps) -> Path:
-    """A bar on standard error, for a person."""
-    columns = (
-        TextColumn("{task.description:<20}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=1.0, left="")
-
-        def show(now: progress.Progress) -> None:
-            where = f" {now.segment}/{now.segments}" if now.segments else ""
-            left = "" if now.seconds_left is None else f"about {now.seconds_left:.0f} s left"
-            bar.update(task, description=now.stage + where, completed=now.progress, left=left)
-
-        return _follow(steps, show)
-
-
-def _follow(steps: Steps, show: Callable[[progress.Progress], None]) -> Path:
-    """Run `steps` to their end and return what they return."""
-    while True:
-        try:
-            show(next(steps))
-        except StopIteration as end:
-            return Path(end.value)

@@ -100,7 +100,7 @@ class Delivery:
         numbers = self._shot.shot.numbers
         while self._basis and self.frames < until:
             few = range(self.frames, min(self.frames + _COPIED, until))
-            copies = deque(self._pool.submit(self._layering.copy, i, self._basis) for i in few)
+            copies = deque(self._pool.submit(self._copy, i, self._basis) for i in few)
             self._run = _Run(numbers[few.start : few.stop], copies)
             self.finish()
 
@@ -126,7 +126,12 @@ class Delivery:
         """What the take says of a segment."""
         return replace(made.part.record(self._shot.shot.numbers[0]), grades=anchored.grades)
 
+    def _copy(self, i: int, basis: Basis) -> Written:
+        self._take.pulse.check()
+        return self._layering.copy(i, basis)
+
     def _write(self, made: Decoded, anchored: Anchored, place: int) -> Written:
+        self._take.pulse.check()
         i = made.first + place
         return self._layering.write(i, anchored.deliver(i, made.frames[place]), made.part.seed)
 

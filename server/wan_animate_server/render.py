@@ -35,10 +35,11 @@ from .pipeline import Conditioned, Decoded, Event, Model, Restored, Stepped
 from .placement import Residence
 from .progress import Pace, Progress, Stopwatch
 from .report import files as report
+from .resumption import Resumption
 from .shot import LoadedShot, load
 from .signals import ShotSignals
 from .store import SegmentStore
-from .take import PREVIEW_FILE, TakeFolder, completed
+from .take import PREVIEW_FILE, TakeFolder, completed, read_take
 from .version import version
 from .video import write_picture
 from .weights import find_device
@@ -59,12 +60,15 @@ def render(
     retake: Retake | None = None,
     base: Path | None = None,
     overrides: Sequence[str] = (),
+    resume: bool = False,
 ) -> Generator[Progress, None, Path]:
     """Render the shot in `folder`; yields how far it is and returns the take folder.
 
     With `retake` only its frames are made anew, the others are copied from the take folder `base`, by default the
     newest complete one below `takes`. With `base` alone the shot is an extension of that take, whose frames are copied.
-    `overrides` are settings in place of the shot's own, as NAME=VALUE; the take says what was used.
+    `overrides` are settings in place of the shot's own, as NAME=VALUE; the take says what was used. With `resume` a
+    take of this work that is whole is returned as it is, and one that is not goes on, also that of a machine that died;
+    it raises `TryElsewhere` when somebody who lives is making it.
 
     `takes` is where versions are made, by default `takes/` beside the export; `segments` is where finished segments are
     kept and looked for, by default beside `takes`. `check` is called often and stops the render by raising; the take is
@@ -74,7 +78,7 @@ def render(
     """
     order = _Order(
         folder=folder, takes=takes or folder.resolve().parent / TAKES, segments=segments, device=device, check=check,
-        retake=retake, base=base, overrides=overrides,
+        retake=retake, base=base, overrides=overrides, resume=resume,
     )  # fmt: skip
     return (yield from tightening(order.attempt))
 
@@ -91,13 +95,17 @@ class _Order:
     retake: Retake | None
     base: Path | None
     overrides: Sequence[str]
+    resume: bool
 
     def attempt(self, roomiest: Residence) -> Generator[Progress, None, Path]:
         """One render; weights lie no roomier than `roomiest`."""
         watch = Stopwatch()
         yield Progress(stage="checking the shot")
         shot = load(self.folder, self.overrides)
-        settings = shot.shot.settings
+        settings, resumption = shot.shot.settings, Resumption(self.takes, shot.shot, self.check)
+        if self.resume and (made := resumption.complete()):
+            yield _done(made)
+            return made
         signals = ShotSignals(shot, settings.area or sizes_of(settings.model).area)
         blueprint = self._drawn(signals)
         signals = blueprint.signals
@@ -110,15 +118,24 @@ class _Order:
         model = adapt(loaded, shot.shot.mode, settings)
         watch.lap("loading")
         self.check()
-        take = blueprint.claim(self.takes, shot.shot, *_delivered_size(shot, signals))
+        ours = resumption.claim() if self.resume else None
+        if self.resume and ours is None:  # somebody else was faster
+            return (yield from self.attempt(roomiest))
+        take = blueprint.claim(self.takes, shot.shot, *_delivered_size(shot, signals), ours)
+
+        def check() -> None:
+            self.check()
+            take.pulse.check()
+
         work = _Work(
-            shot=shot, signals=signals, model=model, take=take, watch=watch, check=self.check, pace=Pace(),
+            shot=shot, signals=signals, model=model, take=take, watch=watch, check=check, pace=Pace(),
             blueprint=blueprint,
         )  # fmt: skip
         try:
-            yield from work.deliver_all(
-                generate(model, signals, settings, store, self.check, blueprint.made, blueprint.base, take.earlier)
-            )
+            with take.pulse:
+                yield from work.deliver_all(
+                    generate(model, signals, settings, store, check, blueprint.made, blueprint.base, take.earlier)
+                )
         finally:
             take.leave()
         return take.folder
@@ -129,6 +146,12 @@ class _Order:
             return blueprints.whole(signals)
         basis = find(self.takes, self.base)
         return blueprints.retake(signals, basis, self.retake) if self.retake else blueprints.extension(signals, basis)
+
+
+def _done(made: Path) -> Progress:
+    """That nothing is left to do for the take in `made`."""
+    take = read_take(made)
+    return Progress(stage="done", progress=1.0, frames=len(take.origins) if take else 0)
 
 
 def _residence(signals: ShotSignals, settings: Settings, device: torch.device, roomiest: Residence) -> Residence:

@@ -26,7 +26,8 @@ from wan_animate_blender.wire import (
     write_atomically,
 )
 
-from .ownership import disown, release, take_over, writing
+from .ownership import disown, take_over, writing
+from .pulse import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -57,19 +58,30 @@ class TakeFolder:
     def __init__(self, folder: Path, take: Take, earlier: tuple[str, ...] = ()) -> None:
         """`earlier` are the ways of execution by which an interrupted attempt made segments."""
         self.folder = folder
+        self.pulse = Pulse(folder)
+        """Beats while the take is made; what is written asks it whether the folder still is this process's."""
         self.take = take
         self.earlier = earlier
 
     @classmethod
     def claim(
-        cls, takes: Path, shot: Shot, width: int, height: int, *, base: str = "", retake: Retake | None = None
+        cls,
+        takes: Path,
+        shot: Shot,
+        width: int,
+        height: int,
+        *,
+        base: str = "",
+        retake: Retake | None = None,
+        ours: Path | None = None,
     ) -> TakeFolder:
         """The next version below `takes`, or the newest one when it is the interrupted take of the same export.
 
-        `base` and `retake` are what the take will say; an interrupted one goes on only where it says the same. Raises
-        `BadInput` when `takes` cannot be written.
+        `base` and `retake` are what the take will say; an interrupted one goes on only where it says the same. `ours`
+        is a folder that this process has claimed for it already. Raises `BadInput` when `takes` cannot be written.
         """
-        folder = _unfinished(takes, shot, base, retake) or claim_version(takes, TAKE_PREFIX)
+        folder = ours or _unfinished(takes, shot, base, retake) or claim_version(takes, TAKE_PREFIX)
+        _remove_parts(folder)
         interrupted = read_take(folder)
         take = Take(
             shot=shot.name, strip=shot.strip, version=int(folder.name.removeprefix(TAKE_PREFIX)), export=shot.hash,
@@ -85,7 +97,11 @@ class TakeFolder:
         return made
 
     def note(self, files: Iterable[str] = (), **changes: Any) -> None:
-        """List `files`, which are complete, change fields of the take, and write `take.json`."""
+        """List `files`, which are complete, change fields of the take, and write `take.json`.
+
+        Raises `Lost` where somebody else goes on with the take, `BadInput` where it cannot be written.
+        """
+        self.pulse.look()
         with writing(self.folder):
             listed = self.take.files | {path: file_entry(self.folder / path) for path in files}
             self.take = replace(self.take, files=listed, **changes)
@@ -93,15 +109,17 @@ class TakeFolder:
 
     def complete(self, files: Iterable[str], **changes: Any) -> None:
         """The last call: the take is whole, and nobody's any more."""
+        self.pulse.look()
         (self.folder / PREVIEW_FILE).unlink(missing_ok=True)
         self.take = completed(self.take)
         self.note(files, **changes)
+        self.pulse.stop()
         disown(self.folder)
 
     def leave(self) -> None:
         """Called when its making ends, however it does: what is not whole is left to whoever goes on with it."""
         if self.take.state is TakeState.PARTIAL:
-            release(self.folder)
+            self.pulse.release()
 
 
 def executions(take: Take) -> tuple[str, ...]:
@@ -137,20 +155,25 @@ def newest_take(takes: Path) -> Path | None:
 def _unfinished(takes: Path, shot: Shot, base: str, retake: Retake | None) -> Path | None:
     """The newest take when it is a partial one of this very work whose maker is gone; it is ours from then on."""
     folder = newest_take(takes)
-    if not folder or not _is_of(folder, shot, base, retake) or not take_over(folder):
+    if not folder or is_whole(folder) or not is_of(folder, shot, base, retake) or not take_over(folder):
         return None
-    _remove_parts(folder)
     return folder
 
 
-def _is_of(folder: Path, shot: Shot, base: str, retake: Retake | None) -> bool:
-    """Whether `folder` is a partial take of this very work, or one whose maker ended before saying of what it is."""
+def is_of(folder: Path, shot: Shot, base: str = "", retake: Retake | None = None) -> bool:
+    """Whether `folder` is a take of this very work, or one whose maker has not said yet of what it is."""
     if not (folder / TAKE_FILE).exists():
         return True
     take = read_take(folder)
-    if take is None or take.state is not TakeState.PARTIAL:
+    if take is None:
         return False
     return (take.export, take.settings, take.base, take.retake) == (shot.hash, shot.settings, base, retake)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether `folder` is a complete take."""
+    take = read_take(folder)
+    return take is not None and take.state is TakeState.COMPLETE
 
 
 def _remove_parts(folder: Path) -> None:

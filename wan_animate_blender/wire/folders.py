@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -90,15 +89,26 @@ def claim_version(parent: Path, prefix: str) -> Path:
         while True:
             number += 1
             folder = parent / version_name(prefix, number)
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
+            if claim_folder(folder):
                 break
-        write_atomically(folder / OWNER_FILE, json.dumps(owner()).encode())
     except OSError as error:
         raise BadInput(
             f"cannot write to {parent} ({error.strerror or error}); choose a folder that you may write to"
         ) from error
     return folder
+
+
+def claim_folder(folder: Path) -> bool:
+    """Make and own `folder`, by an atomic mkdir, and leave an owner record in it. False when it is there already.
+
+    Raises `OSError` when it cannot be written.
+    """
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    write_atomically(folder / OWNER_FILE, json.dumps(claim()).encode())
+    return True
 
 
 def version_name(prefix: str, number: int) -> str:
@@ -116,6 +126,11 @@ def versions(parent: Path, prefix: str) -> list[int]:
 def owner() -> dict[str, str | int]:
     """Who claims a folder: host, process and boot, so that a stale owner is recognised without trusting clocks."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "boot": _boot_id()}
+
+
+def claim() -> dict[str, str | int]:
+    """An owner record of this process that tells its claim from all others, its own earlier ones included."""
+    return owner() | {"claim": uuid.uuid4().hex}
 
 
 def _boot_id() -> str:
@@ -136,6 +151,21 @@ def may_live(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def has_ended(record: bytes) -> bool:
+    """Whether the process of an owner record has certainly ended, or let go of what it owned."""
+    try:
+        theirs = json.loads(record)
+        host, boot, pid = theirs["host"], theirs["boot"], int(theirs["pid"])
+    except (ValueError, TypeError, KeyError):
+        return False
+    if "released" in theirs:
+        return True
+    ours = owner()
+    if host != ours["host"]:
+        return False  # nobody can tell from here
+    return bool(boot != ours["boot"]) or not may_live(pid)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -59,7 +59,7 @@ class Lines:
             self.write(f"openjd_fail: {one_line(sentence) or 'it did not say why'}")
 
     def give(self, name: str, value: str) -> None:
-        """Set an environment variable for all later actions of the session. Raises `BadInput` for unprintable values."""
+        """Set an environment variable for all later actions of the session. Raises `BadInput` for what has no line."""
         if not value.isprintable():
             raise BadInput(f"{name} cannot be set to {value!r}; use paths without line breaks and control characters")
         if self.dialect is Dialect.OPENJD:
