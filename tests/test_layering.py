@@ -35,6 +35,7 @@ from .conftest import HEIGHT, QUICK, WIDTH, Make, make_light, write_shot
 LIGHT = (Format.EXR_ZIP, Format.EXR_PIZ)
 MADE = np.random.default_rng(5).random((HEIGHT, WIDTH, 3)).astype(np.float16)
 SEED = 2**63 - 1
+EXTRAS = tuple(extra for extra in Extra if extra is not Extra.EFFECTS)  # which needs a matte (test_effects.py)
 
 
 def finished(folder: Path, **finish: object) -> Path:
@@ -178,9 +179,9 @@ def test_the_recipe_is_settings_export_models_and_what_is_taken_again_and_nothin
 
 @pytest.mark.parametrize("light", [False, True], ids=["display", "light"])
 def test_extra_layers_lie_beside_the_others(make_shot: Make, light: bool) -> None:
-    folder = finished(make_light(make_shot()) if light else make_shot(), layers=tuple(Extra))
+    folder = finished(make_light(make_shot()) if light else make_shot(), layers=EXTRAS)
     take = written(folder)
-    assert take.take.layers == (*(extra.value for extra in Extra), "character", "matte", "comp")
+    assert take.take.layers == (*(extra.value for extra in EXTRAS), "character", "matte", "comp")
     pose, face = (cv2.imread(str(take.folder / f"{layer}/1003.png"), -1) for layer in ("pose", "face"))
     assert pose.shape == (HEIGHT, WIDTH, 3)
     assert face.shape == (512, 512, 3)

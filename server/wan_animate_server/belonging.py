@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from wan_animate_blender.wire import Alpha, Belonging, Finish, Grain, Mode
 
+from . import effects, sharpness
 from . import grain as grains
 from . import key as keys
-from . import sharpness
-from .colour import Floats
+from .colour import Floats, numbers
 from .grain import TOGETHER, Mask
+from .shot import keeps_effects
 from .signals import ShotSignals
 from .video import Picture
 
@@ -33,6 +34,9 @@ a character that stays without."""
 
 _SAMPLED = 4
 """Frames in which edges, and distances to the clean plate, are looked at."""
+
+_NO_LIGHT = 0.02
+"""Of the clean plate's light: less than that is no shadow that anybody sees."""
 
 Frames = NDArray[np.float16]
 
@@ -51,7 +55,7 @@ def measure(signals: ShotSignals, first: int, frames: Frames) -> Belonging:
     measured = _Measured(signals, first, frames)
     return Belonging(
         grain=measured.plates_grain(), grain_made=measured.own_grain(), softness=measured.plates_softness(),
-        softness_made=measured.own_softness(), key=measured.key(),
+        softness_made=measured.own_softness(), key=measured.key(), effects=measured.effects(),
     )  # fmt: skip
 
 
@@ -62,14 +66,9 @@ def notes(found: Belonging, finish: Finish) -> tuple[str, ...]:
         said.append("the plate's grain was not measured, too little of it lies outside the region; none was added")
     if finish.match_sharpness and (found.softness is None or found.softness_made is None):
         said.append("plate or character show too few edges to tell how soft they are; nothing was softened")
+    if found.effects and max(abs(light - 1) for light in found.effects) < _NO_LIGHT:
+        said.append("inside the effects matte the plate is as bright as the clean plate; no shadow was found to keep")
     return tuple(said)
-
-
-def numbers(picture: Picture) -> Floats:
-    """Samples of a plate: whole ones as 0..1, light as it is."""
-    if picture.dtype.kind == "f":
-        return np.asarray(picture, np.float32)
-    return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
 
 
 class Fitting:
@@ -140,6 +139,13 @@ class _Measured:
             return ()
         shown = _spread(range(self._first, self._first + len(self._frames)), _SAMPLED)
         return keys.limits(map(self._apart, shown))
+
+    def effects(self) -> tuple[float, ...]:
+        if not keeps_effects(self._signals.shot.shot):
+            return ()
+        shown = _spread(range(self._first, self._first + len(self._frames)), _SAMPLED)
+        found = [effects.extremes(effects.thrown(self._signals, i), self._signals.shot.effects(i)) for i in shown]
+        return round(min(least for least, _ in found), 4), round(max(most for _, most in found), 4)
 
     def _apart(self, i: int) -> Floats:
         """Distances to the clean plate where nothing is made anew."""

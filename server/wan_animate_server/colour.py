@@ -119,6 +119,13 @@ class Space:
         return samples
 
 
+def numbers(picture: npt.NDArray[Any]) -> Floats:
+    """Samples of a plate: whole ones as 0..1, light as it is."""
+    if picture.dtype.kind == "f":
+        return np.asarray(picture, np.float32)
+    return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
+
+
 def _apply(steps: tuple[Step, ...], samples: Floats) -> None:
     rows = samples.reshape(-1, 3)
     for strip in _strips(len(rows)):

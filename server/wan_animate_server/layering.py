@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from wan_animate_blender.wire import Alpha, Belonging, Clipped, Encoding, Extra, Format, Mode, frame_name
 
-from . import composite, exr
+from . import composite, effects, exr
 from .basis import Basis
 from .belonging import Fitting
 from .colour import Floats
+from .shot import keeps_effects
 from .signals import ShotSignals, pose
 from .take import TakeFolder
 from .version import version
@@ -24,6 +25,9 @@ from .video import Picture, read_picture, small, write_picture
 
 DATA = "data"
 """The Color Interop Forum's name for numbers that are no colours."""
+
+_DATA = ("matte", Extra.EFFECTS)
+"""Layers of such numbers."""
 
 _SHOWN = (Extra.POSE, Extra.FACE)
 """What the model was shown: pictures for a person, whatever the plate's numbers are."""
@@ -50,11 +54,13 @@ class Layering:
         self._space = self._shot.space if self._shot.shot.mode is Mode.REPLACE else None
         chosen = self._shot.shot.settings.finish.format
         self._depth = np.uint16 if chosen is Format.PNG16 else np.uint8
+        self._has_effects = keeps_effects(self._shot.shot) or Extra.EFFECTS in take.take.layers
         self._compression = Format.EXR_PIZ if chosen is Format.EXR_PIZ else Format.EXR_ZIP
 
     def path(self, layer: str, number: int) -> str:
         """Of the file of shot number `number` in the take's folder."""
-        return f"{layer}/{frame_name(number, 'exr' if self._is_light(layer) else 'png')}"
+        is_exr = self._is_light(layer) or layer == Extra.EFFECTS
+        return f"{layer}/{frame_name(number, 'exr' if is_exr else 'png')}"
 
     def copy(self, i: int, basis: Basis) -> Written:
         """Copy the files of frame `i` from `basis`, bit for bit."""
@@ -102,8 +108,11 @@ class Layering:
         clipped = self._clipped(i, plate)
         light, found = self._space.light if self._space else None, {}
         alpha, made = fitting.alpha(i, frame, region), fitting.soften(i, made)
+        ratio = effects.thrown(self._signals, i) if self._has_effects else None
         if self._shot.shot.settings.finish.alpha is Alpha.DIFFERENCE:
-            plate = composite.background(plate, self._shot.stored_clean(i), region)
+            plate = composite.background(plate, effects.behind(self._signals, i, ratio), region)
+        if ratio is not None and Extra.EFFECTS in asked:
+            found[Extra.EFFECTS.value] = ratio.astype(np.float16)
         if Extra.BACKGROUND in asked:
             found[Extra.BACKGROUND.value] = plate.copy()  # the plate becomes the comp
         if Extra.UNGRAINED in asked:
@@ -145,6 +154,6 @@ class Layering:
         """The layer's name, and what its numbers are."""
         named: dict[str, exr.Word] = {"wanAnimate.layer": layer}
         if self._space is None or not self._is_light(layer):
-            return named | {"wanAnimate.colorSpace": DATA if layer == "matte" else Encoding.DISPLAY.value}
-        name, interop = (DATA, DATA) if layer == "matte" else (self._space.name, self._space.interop)
+            return named | {"wanAnimate.colorSpace": DATA if layer in _DATA else Encoding.DISPLAY.value}
+        name, interop = (DATA, DATA) if layer in _DATA else (self._space.name, self._space.interop)
         return named | {"wanAnimate.colorSpace": name, "colorInteropID": interop}

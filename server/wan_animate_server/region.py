@@ -161,7 +161,7 @@ def alpha(region: Picture, matte: Picture, feather: float | None = None) -> Pict
     inside, result = (region > 0).view(np.uint8), np.zeros(region.shape, np.uint8)
     if not inside.any():
         return result
-    box = _around(inside, 1)  # its edge is outside the region or the frame's own: no distance depends on more
+    box = around(inside, 1)  # its edge is outside the region or the frame's own: no distance depends on more
     distance = cv2.distanceTransform(inside[box], cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     ramp = np.minimum(distance / max(width, 1), 1) * 255
     wanted = np.maximum(np.rint(ramp).astype(np.uint8), to_8bit(matte[box]))
@@ -186,13 +186,13 @@ def _grown(core: npt.NDArray[np.bool_], pixels: float) -> Picture:
     grown = np.zeros(core.shape, np.uint8)
     if not core.any():
         return grown
-    box = _around(core.view(np.uint8), math.ceil(pixels))  # farther away nothing is near enough
+    box = around(core.view(np.uint8), math.ceil(pixels))  # farther away nothing is near enough
     distance = cv2.distanceTransform((~core[box]).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     grown[box] = np.where(distance <= pixels, np.uint8(255), np.uint8(0))
     return grown
 
 
-def _around(picture: Picture, margin: int) -> tuple[slice, slice]:
+def around(picture: Picture, margin: int) -> tuple[slice, slice]:
     """The rows and columns where uint8 [H, W] is not 0, and `margin` more on each side that are in the picture."""
     x, y, width, height = cv2.boundingRect(picture)
     return slice(max(y - margin, 0), y + height + margin), slice(max(x - margin, 0), x + width + margin)

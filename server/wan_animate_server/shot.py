@@ -21,6 +21,7 @@ from wan_animate_blender.wire import (
     Alpha,
     BadInput,
     Encoding,
+    Extra,
     FaceSource,
     FileEntry,
     Mode,
@@ -37,7 +38,7 @@ from .video import Picture, read_character, read_grey, read_picture, to_8bit
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-LAYERS = ("plate", "matte", "region", "face", "cleanplate")
+LAYERS = ("plate", "matte", "region", "face", "cleanplate", "effects")
 """What may be exported for every frame."""
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -63,7 +64,7 @@ class LoadedShot:
     character: Pixels
     """[H, W, 3] RGB, as the user chose it."""
     sequences: dict[str, tuple[str, ...]]
-    """Paths of the frames of "plate", "matte", "region", "face", "cleanplate"; empty where the shot has none."""
+    """Paths of the frames of each of `LAYERS`; empty where the shot has none."""
     space: Space | None
     """What the numbers of a scene-linear plate mean; None where it is display-encoded."""
 
@@ -91,6 +92,10 @@ class LoadedShot:
     def matte(self, i: int) -> Pixels:
         """Grey [H, W] in the raster's size, 8 bit, white = the person to remove. Raises `BadInput`."""
         return self._checked("matte", i, to_8bit(read_grey(self._path("matte", i))))
+
+    def effects(self, i: int) -> Pixels:
+        """Grey [H, W] like the matte, white = where light is kept that the old person threw. Raises `BadInput`."""
+        return self._checked("effects", i, to_8bit(read_grey(self._path("effects", i))))
 
     def face(self, i: int) -> Pixels:
         """RGB [512, 512, 3], 8 bit. Raises `BadInput`."""
@@ -162,9 +167,24 @@ def check_layers(shot: Shot) -> None:
                 f"the shot {shot.name} has no {layer} frames, {reason} needs one for each of its {len(shot.frames)} "
                 f"frames; choose where the {layer} comes from and export again"
             )
+    _check_effects(shot)
     for path in (POSE_FILE, shot.character):
         if path not in shot.files:
             raise BadInput(f"the shot {shot.name} does not list {path}, every shot needs it; export the shot again")
+
+
+def keeps_effects(shot: Shot) -> bool:
+    """Whether light that the old actor threw is to be kept."""
+    return shot.mode is Mode.REPLACE and shot.settings.finish.effects > 0 and bool(shot.sequence("effects"))
+
+
+def _check_effects(shot: Shot) -> None:
+    if keeps_effects(shot) and shot.settings.finish.alpha is not Alpha.DIFFERENCE:
+        raise BadInput(
+            f"the shot {shot.name} has an effects matte and an alpha by {shot.settings.finish.alpha}, under which "
+            "nothing of the clean plate shows that a shadow could fall on; choose the alpha by difference, or the "
+            "effects 0"
+        )
 
 
 def space(shot: Shot, folder: Path) -> Space | None:
@@ -178,6 +198,10 @@ def _needed_layers(shot: Shot) -> dict[str, str]:
     needed = {"plate": "replace mode", "matte": "replace mode"} if shot.mode is Mode.REPLACE else {}
     if shot.mode is Mode.REPLACE and shot.settings.finish.alpha is Alpha.DIFFERENCE:
         needed["cleanplate"] = "an alpha by difference"
+    if keeps_effects(shot):
+        needed["cleanplate"] = "an effects matte"
+    if shot.mode is Mode.REPLACE and Extra.EFFECTS in shot.settings.finish.layers:
+        needed["effects"] = "the layer effects"
     if shot.face.is_pictures:
         needed["face"] = f"an expression from the {shot.face.value}"
     if shot.face is FaceSource.PLATE:

@@ -37,7 +37,7 @@ PREVIEW_FILE = ".preview.png"
 LAYERS = {Mode.REPLACE: ("character", "matte", "comp"), Mode.ANIMATE: ("generated",)}
 """The pictures that every take has; the last one is what its preview shows."""
 
-_OVER_A_PLATE = (Extra.UNGRAINED, Extra.BACKGROUND)
+_OVER_A_PLATE = (Extra.UNGRAINED, Extra.BACKGROUND, Extra.EFFECTS)
 """Those that only a composite has."""
 
 

@@ -57,6 +57,9 @@ class Belonging(Message):
     key: tuple[float, ...] = ()
     """Distances to the clean plate, of display-encoded 0..1, below which all is background and above which all is the
     character; none where there is no clean plate."""
+    effects: tuple[float, ...] = ()
+    """The least and the most light that the old actor left inside the effects matte, as multiples of the clean plate's;
+    none where no such matte is used."""
 
     @property
     def softening(self) -> float:

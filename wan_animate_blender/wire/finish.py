@@ -49,6 +49,9 @@ class Extra(enum.StrEnum):
     BACKGROUND = "background"
     """What the character lies over: the plate, and inside the region the clean plate where the alpha is the
     character's own, with which it is always there; in replace mode only."""
+    EFFECTS = "effects"
+    """How many times the clean plate's light the old actor left behind himself: 1 where he did nothing. EXR, for it is
+    no colour; in replace mode, of a shot that brings an effects matte."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,9 @@ class Finish(Message):
     match_sharpness: bool = False
     """Whether a character that is sharper than the plate is made as soft; in replace mode only."""
     alpha: Alpha = Alpha.REGION
+    effects: float = 1.0
+    """How much of the old actor's shadow and reflection, inside the effects matte that a shot may bring, falls on the
+    clean plate; 0 (off) to 1."""
 
     def __post_init__(self) -> None:
         expect(
@@ -88,3 +94,4 @@ class Finish(Message):
         expect(len(set(self.layers)) == len(self.layers), "layers", ", ".join(self.layers), "each layer once")
         expect(0.0 <= self.seams <= 1.0, "seams", self.seams, "a strength from 0 (off) to 1")
         expect(0.0 <= self.grain <= 1.0, "grain", self.grain, "a strength from 0 (off) to 1")
+        expect(0.0 <= self.effects <= 1.0, "effects", self.effects, "a strength from 0 (off) to 1")

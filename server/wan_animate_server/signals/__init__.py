@@ -26,7 +26,7 @@ from . import extent, face, hull, pose
 # Mask and alpha of one frame need the same region and matte; a whole segment of them would be gigabytes at 4K.
 _KEPT = 8
 
-_UNSEEN = ("face", "cleanplate")
+_UNSEEN = ("face", "cleanplate", "effects")
 """Pictures that are looked at in another way, or never shown to the model."""
 
 
