@@ -99,6 +99,8 @@ class Request:
     """Where new pixels may appear; None is around matte and body, as the server finds it."""
     clean_plate: timeline.Strip | None = None
     """What is behind the person."""
+    effects: matte.Matte | None = None
+    """Where the person's shadow and reflection lie that are kept."""
     face: FaceSource = FaceSource.RIG
     face_engine: Engine = Engine.CYCLES
     face_strip: timeline.Strip | None = None
@@ -138,6 +140,7 @@ def problems(request: Request) -> dict[str, str]:
         "matte": _check_matte,
         "region": lambda r: _layers(r).check_region(_place(r), r.strip),
         "clean plate": lambda r: _layers(r).check_clean_plate(_place(r), r.strip),
+        "effects": lambda r: _layers(r).check_effects(_place(r), r.strip),
         "face": _check_face,
         "character": lambda r: character.check(r.character),
         "people": _base,
@@ -292,7 +295,8 @@ def _layers(request: Request) -> Layers:
     if request.mode is not Mode.REPLACE:
         return Layers()
     keyed = request.settings.finish.alpha is wire.Alpha.DIFFERENCE
-    return Layers(request.matte, request.edges, request.region, request.clean_plate, keyed)
+    effects = request.effects if request.settings.finish.effects > 0 else None
+    return Layers(request.matte, request.edges, request.region, request.clean_plate, effects, keyed)
 
 
 def _place(request: Request) -> matte.Place:

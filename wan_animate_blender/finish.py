@@ -51,6 +51,17 @@ class WanAnimateFinish(bpy.types.PropertyGroup):
         ),
         default=STANDARD.alpha,
     )
+    effects: FloatProperty(
+        name="Shadow and Reflection",
+        description=(
+            "How much of the old person's shadow and reflection is kept on the clean plate, inside the effects matte. "
+            "0: none"
+        ),
+        default=STANDARD.effects,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
     format: EnumProperty(
         name="Format",
         description="Files of the take's layers; the whole picture always has the plate's own depth",
@@ -72,6 +83,7 @@ class WanAnimateFinish(bpy.types.PropertyGroup):
             ("generated", "Generated", "The whole frame that the model made"),
             ("ungrained", "Ungrained", "The character without the plate's grain"),
             ("background", "Background", "What the character lies over"),
+            ("effects", "Effects", "By how much the old person's shadow and reflection change the clean plate's light"),
         ),
         options={"ENUM_FLAG"},
     )
@@ -109,6 +121,7 @@ class WanAnimateFinish(bpy.types.PropertyGroup):
             grain=self.grain,
             match_sharpness=self.match_sharpness,
             alpha=wire.Alpha(self.alpha),
+            effects=self.effects,
             format=wire.Format(self.format),
             layers=tuple(extra for extra in wire.Extra if extra in self.layers),
             naming=wire.Naming(

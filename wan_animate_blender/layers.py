@@ -1,4 +1,7 @@
-"""What lies upon the plate: the matte, a region that an artist gives, the clean plate. Knows neither rigs nor faces."""
+"""What lies upon the plate: the matte, a region that an artist gives, the clean plate, shadows that are kept.
+
+Knows neither rigs nor faces.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ class Layers:
     """What is done to the matte's edge."""
     region: matte.Matte | None = None
     clean_plate: timeline.Strip | None = None
+    effects: matte.Matte | None = None
+    """Where light is kept that the person threw on the clean plate."""
     keyed: bool = False
     """Whether the character's alpha is made from the clean plate."""
 
@@ -53,10 +58,21 @@ class Layers:
                 "choose a clean plate of the same kind of footage"
             )
 
+    def check_effects(self, place: matte.Place, strip: timeline.Strip) -> None:
+        """Raise `BadInput` unless the effects matte covers `strip`, and a clean plate shows that it can fall on."""
+        if self.effects is None:
+            return
+        if not (self.keyed and self.clean_plate):
+            raise BadInput(
+                f"shadow and reflection of the person in {strip.name!r} fall on a clean plate that shows beside the "
+                "character; choose a clean plate and the alpha 'Difference', or keep none of them"
+            )
+        matte.check(self.effects, place, strip, what="effects matte")
+
     def handles(self, scene: bpy.types.Scene, strip: timeline.Strip) -> Iterator[tuple[int, int]]:
         """Frames that each layer has before and after `strip`; nothing for those that never end."""
         clean = matte.FromStrip(self.clean_plate) if self.clean_plate else None
-        for layer in filter(None, (self.matte, self.region, clean)):
+        for layer in filter(None, (self.matte, self.region, self.effects, clean)):
             if room := matte.handles(layer, scene, strip):
                 yield room
 
@@ -67,6 +83,8 @@ class Layers:
             found["matte"] = matte.write(self.matte, place, rows, folder / "matte", self.edges)
         if self.region:
             found["region"] = matte.write(self.region, place, rows, folder / "region")
+        if self.effects:
+            found["effects"] = matte.write(self.effects, place, rows, folder / "effects")
         if clean := self.clean_plate:
             raster = plate.raster(place.scene, clean, place.raster.kind)
             found["clean plate"] = plate.write(place.scene, clean, rows, raster, folder / "cleanplate")

@@ -88,6 +88,9 @@ class WAN_ANIMATE_PT_matte(BelowStrip, bpy.types.Panel):
         column.prop(person, "region_feather")
         layout.prop(ours, "roi")
         layout.prop(ours, "clean_plate")
+        layout.prop(person, "effects")
+        if person.effects != "NONE":
+            layout.prop(person, f"effects_{person.effects.lower()}")
         layout.operator("wan_animate.preview_matte", icon="IMAGE_ALPHA")
 
 

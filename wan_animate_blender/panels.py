@@ -82,7 +82,7 @@ class WAN_ANIMATE_PT_finish(BelowStrip, bpy.types.Panel):
         finish = identity.active(context)[1].wan_animate.finish
         layout.prop(finish, "seams")
         if identity.active(context)[1].wan_animate.mode == "replace":
-            for name in ("grain", "match_sharpness", "alpha"):
+            for name in ("grain", "match_sharpness", "alpha", "effects"):
                 layout.prop(finish, name)
         layout.prop(finish, "format")
         layout.column(align=True).prop(finish, "layers")
@@ -136,7 +136,7 @@ def _fields(layout: bpy.types.UILayout, context: bpy.types.Context, ours: WanAni
     complain("people")
     if ours.person:
         _person(layout, ours.mode, ours.person, complain)
-    for about in ("region", "clean plate", "shot", "folder", "settings"):
+    for about in ("region", "clean plate", "effects", "shot", "folder", "settings"):
         complain(about)
 
 

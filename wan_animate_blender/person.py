@@ -151,6 +151,26 @@ class WanAnimatePerson(bpy.types.PropertyGroup):
         soft_max=128.0,
         max=4096.0,
     )
+    effects: EnumProperty(
+        name="Shadow and Reflection",
+        description=(
+            "Where the old person's shadow or reflection falls on the clean plate, to be kept when he is gone; it "
+            "needs the alpha 'Difference'"
+        ),
+        items=(
+            ("NONE", "None", "They go with the person"),
+            ("MASK", "Mask", "A mask that was drawn, generously"),
+            ("STRIP", "Strip", "The brightness of another strip"),
+        ),
+    )
+    effects_mask: PointerProperty(
+        type=bpy.types.Mask, name="Mask", description="Mask that covers the shadow or the reflection"
+    )
+    effects_strip: StringProperty(
+        name="Strip",
+        description="Strip of the same scene that is white where a shadow or a reflection lies",
+        search=strip_names,
+    )
     face: EnumProperty(
         name="Expression",
         description="Where the character's expression comes from",

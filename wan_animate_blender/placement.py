@@ -125,7 +125,7 @@ def over(holder: Any, source: Strip, shot: str, first: int, end: int) -> Iterato
     ours = source.wan_animate
     shots = [person.shot for person in ours.people]
     in_front = shots[shots.index(shot) + 1 :] if shot in shots else []
-    given = [(person.matte_strip, person.region_strip, person.face_strip) for person in ours.people]
+    given = [(one.matte_strip, one.region_strip, one.effects_strip, one.face_strip) for one in ours.people]
     material = {ours.clean_plate, *(name for names in given for name in names)}
     for strip in timeline.strips(holder):
         if strip.channel <= source.channel or strip.type in UNSEEN or strip.name in material:

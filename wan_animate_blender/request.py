@@ -91,6 +91,7 @@ def _request(
         matte=_matte(scene, strip, person),
         edges=Edges(person.matte_grow, person.matte_feather),
         region=_region(scene, person),
+        effects=_effects(scene, person),
         clean_plate=_clean_plate(scene, ours.clean_plate),
         face=FaceSource(person.face),
         face_engine=face.Engine(person.face_engine),
@@ -176,6 +177,18 @@ def _region(scene: bpy.types.Scene, person: WanAnimatePerson) -> matte.Matte | N
         case "STRIP" if found := _strip(scene, person.region_strip):
             return matte.FromStrip(found)
     raise BadInput(f"no {person.region.lower()} is chosen as region; choose one, or the region 'Automatic'")
+
+
+def _effects(scene: bpy.types.Scene, person: WanAnimatePerson) -> matte.Matte | None:
+    """None where nothing is kept. Raises `BadInput` while the thing that it is to come from is not chosen."""
+    match person.effects:
+        case "NONE":
+            return None
+        case "MASK" if person.effects_mask:
+            return matte.FromMask(person.effects_mask)
+        case "STRIP" if found := _strip(scene, person.effects_strip):
+            return matte.FromStrip(found)
+    raise BadInput(f"no {person.effects.lower()} is chosen for shadow and reflection; choose one, or 'None'")
 
 
 def _clean_plate(scene: bpy.types.Scene, name: str) -> timeline.Strip | None:

@@ -14,6 +14,7 @@ from .wire import (
     SHOT_FILE,
     TAKE_FILE,
     BadInput,
+    Extra,
     Mode,
     RasterKind,
     Shot,
@@ -301,7 +302,9 @@ def _dress(scene: bpy.types.Scene, strip: timeline.Strip, new: timeline.Strip, s
     new.select = False
     new.color_tag = COLOUR_TAG
     new.blend_type, new.alpha_mode = "ALPHA_OVER", "STRAIGHT"
-    if _is_light(take, new.wan_animate.layer):
+    if new.wan_animate.layer == Extra.EFFECTS:
+        new.colorspace_settings.is_data = True  # light that is many times as bright, and no colour
+    elif _is_light(take, new.wan_animate.layer):
         new.alpha_mode, new.colorspace_settings.name = "PREMUL", shot.colour.working_space
     if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
         new.directory = bpy.path.relpath(new.directory)

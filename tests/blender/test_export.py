@@ -173,6 +173,35 @@ def test_edges_change_the_matte_and_not_the_region(request_: Request, film: Call
     assert (read_png(folder / shot.sequence("matte")[0])[25, 27:53] == 255).all()
 
 
+def test_a_shadow_that_is_kept_is_exported_for_the_same_frames(request_: Request, film: Callable[..., Any]) -> None:
+    lying = film("lying", lambda i: np.full((48, 80, 3), 5 * i, np.uint8), frames=14, first=12, channel=3)
+    empty = film("empty", lambda i: noise(i + 50), frames=16, first=10, channel=4)
+    keyed = Settings(finish=Finish(alpha=Alpha.DIFFERENCE))
+    request = replace(
+        request_, handles=5, effects=matte.FromStrip(lying), clean_plate=empty, settings=keyed
+    )  # fmt: skip
+    folder = finish(request)[1]
+    shot = wire.Shot.loads((folder / wire.SHOT_FILE).read_bytes())
+    assert shot.frames[0].timeline == 12, "it begins two frames later than the plate"
+    for i, name in enumerate(shot.sequence("effects")):
+        assert (read_png(folder / name) == 5 * i).all()
+    off = replace(keyed, finish=replace(keyed.finish, effects=0.0))
+    assert not (finish(replace(request, settings=off))[1] / "effects").exists()
+
+
+def test_a_shadow_without_a_clean_plate_to_fall_on_is_said(request_: Request, film: Callable[..., Any]) -> None:
+    lying, empty = (film(name, frames=16, first=10, channel=c) for c, name in ((3, "lying"), (4, "empty")))
+    request = replace(request_, effects=matte.FromStrip(lying), clean_plate=empty)
+    (sentence,) = check(request)
+    assert "choose a clean plate and the alpha 'Difference', or keep none of them" in sentence
+    keyed = replace(request, settings=Settings(finish=Finish(alpha=Alpha.DIFFERENCE)))
+    assert not check(keyed)
+    short = film("short", frames=2, first=14, channel=5)
+    (sentence,) = check(replace(keyed, effects=matte.FromStrip(short)))
+    assert "the effects matte 'short' covers frames 14 to 15" in sentence
+    assert not check(replace(request, mode=Mode.ANIMATE))
+
+
 def test_animating_needs_neither_matte_nor_region_nor_clean_plate(request_: Request, film: Callable[..., Any]) -> None:
     short = film("short", frames=2, first=14, channel=3)
     request = replace(request_, mode=Mode.ANIMATE, region=matte.FromStrip(short), clean_plate=short, handles=0)

@@ -67,7 +67,7 @@ def test_each_matte_of_the_panel_is_the_one_that_is_exported(strip: Any, film: F
 def test_edges_and_region_of_the_panel_are_asked_for(strip: Any, film: Film) -> None:
     person, ours = strip.wan_animate.person, strip.wan_animate
     plain = asked(strip)
-    assert (plain.edges, plain.region, plain.clean_plate) == (Edges(), None, None)
+    assert (plain.edges, plain.region, plain.clean_plate, plain.effects) == (Edges(), None, None, None)
     assert (plain.settings.region_grow, plain.settings.finish.feather) == (None, None)
     wide, empty = film("wide", channel=2), film("empty", channel=3)
     person.matte_grow, person.matte_feather, person.region, person.region_strip = -2.0, 3.0, "STRIP", "wide"
@@ -78,15 +78,17 @@ def test_edges_and_region_of_the_panel_are_asked_for(strip: Any, film: Film) -> 
 
 
 @pytest.mark.parametrize(
-    ("region", "clean", "sentence"),
+    ("region", "clean", "effects", "sentence"),
     [
-        ("STRIP", "", "no strip is chosen as region; choose one, or the region 'Automatic'"),
-        ("MASK", "", "no mask is chosen as region"),
-        ("AUTO", "gone", "the clean plate 'gone' is no strip of the scene 'Scene'; choose another, or none"),
+        ("STRIP", "", "NONE", "no strip is chosen as region; choose one, or the region 'Automatic'"),
+        ("MASK", "", "NONE", "no mask is chosen as region"),
+        ("AUTO", "", "MASK", "no mask is chosen for shadow and reflection; choose one, or 'None'"),
+        ("AUTO", "gone", "NONE", "the clean plate 'gone' is no strip of the scene 'Scene'; choose another, or none"),
     ],
 )
-def test_what_is_not_chosen_or_gone_is_said(strip: Any, region: str, clean: str, sentence: str) -> None:
+def test_what_is_not_chosen_or_gone_is_said(strip: Any, region: str, clean: str, effects: str, sentence: str) -> None:
     strip.wan_animate.person.region, strip.wan_animate.clean_plate = region, clean
+    strip.wan_animate.person.effects = effects
     with pytest.raises(BadInput, match=sentence):
         asked(strip)
 
@@ -172,4 +174,15 @@ def test_the_panel_asks_only_for_what_goes_with_the_matte(strip: Any) -> None:
     drawn = draw(masking.WAN_ANIMATE_PT_matte)
     assert "matte_channel" in drawn
     assert "region_mask" in drawn
-    assert not {"motion_blur", "region_grow"} & set(drawn)
+    assert not {"motion_blur", "region_grow", "effects_mask", "effects_strip"} & set(drawn)
+    person.effects = "STRIP"
+    assert "effects_strip" in draw(masking.WAN_ANIMATE_PT_matte)
+
+
+def test_where_a_shadow_lies_is_asked_for(strip: Any, film: Film) -> None:
+    person, lying, mask = strip.wan_animate.person, film("lying", channel=2), bpy.data.masks.new("lying")
+    person.effects_strip, person.effects_mask = "lying", mask
+    found = {}
+    for person.effects in ("NONE", "MASK", "STRIP"):
+        found[person.effects] = asked(strip).effects
+    assert found == {"NONE": None, "MASK": matte.FromMask(mask), "STRIP": matte.FromStrip(lying)}

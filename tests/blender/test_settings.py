@@ -37,6 +37,7 @@ CHOSEN: dict[str, tuple[str, Any, str]] = {
     "finish.grain": ("finish.grain", 0.5, "0.5"),
     "finish.match_sharpness": ("finish.match_sharpness", True, "true"),
     "finish.alpha": ("finish.alpha", "difference", "difference"),
+    "finish.effects": ("finish.effects", 0.5, "0.5"),
     "finish.format": ("finish.format", "png16", "png16"),
     "finish.layers": ("finish.layers", {"pose", "generated"}, "pose, generated"),
     "finish.naming.convention": ("finish.convention", "1001", "1001"),
