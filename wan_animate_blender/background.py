@@ -18,7 +18,7 @@ from typing import TextIO
 
 import bpy
 
-from . import drivers, pose
+from . import drivers, headless, pose
 from . import export as exporter
 from .export import Request
 from .session import Cancelled, Step, Work
@@ -53,10 +53,10 @@ def save_copy() -> Folder:
     """Save the file as it is in memory, with its paths set right, into a folder of its own. Raises `BadInput`."""
     folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
     try:
-        bpy.ops.wm.save_as_mainfile(filepath=str(Path(folder.name, COPY)), copy=True, relative_remap=True)
-    except RuntimeError as error:
+        headless.save_copy(Path(folder.name, COPY))
+    except BadInput:
         folder.cleanup()
-        raise BadInput(f"cannot save a copy of the file to {folder.name} ({error}); make room there") from error
+        raise
     return folder
 
 

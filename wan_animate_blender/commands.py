@@ -1,17 +1,14 @@
-"""`blender -b FILE --command wan_animate export|import|generate …`: the panel's verbs, without a window."""
+"""`blender -b FILE --command wan_animate export|import|generate|submit …`: the panel's verbs, without a window."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, TypeVar, cast
+from typing import NoReturn
 
 import bpy
 
@@ -19,23 +16,21 @@ from . import export, ledger, nuke, preferences, take, timeline
 from .chain import chain
 from .delivery import PATIENCE_SECONDS, deliver
 from .ending import Ended, Ending, interruptible, while_wanted
+from .farm import verbs
+from .headless import Tell, exporting, run, save, save_copy, tell_nothing, teller
 from .request import prepare
-from .session import POLL_SECONDS, Cancelled, Step, Work
-from .wire import BadInput, ExitCode, Interrupted, Problem, overridden
+from .session import Cancelled, Step, Work
+from .wire import BadInput, Dialect, ExitCode, Interrupted, Problem, overridden
 
 NAME = "wan_animate"
-
-T = TypeVar("T")
-Tell = Callable[..., None]
-"""Says one thing about how far the command is: a stage and what belongs to it."""
 
 
 def main(argv: list[str]) -> int:
     """Run the words after `--command wan_animate`; the process ends with what this returns."""
-    say = _tell_nothing
+    say = tell_nothing
     try:
         arguments = _parser().parse_args(argv)
-        say = _tell_json if arguments.json else _tell_nothing
+        say = teller(as_json=arguments.json, dialect=arguments.progress and Dialect(arguments.progress))
         with Ending() as ending:
             arguments.verb(arguments, partial(_tell_unless_ended, ending, say))
     except Problem as problem:
@@ -55,26 +50,40 @@ def _failed(problem: Problem, tell: Tell) -> int:
 
 
 def _export(arguments: argparse.Namespace, tell: Tell) -> None:
+    if arguments.shot:
+        _expect_alone(arguments)
+        verbs.export_shot(arguments, _root(arguments), tell)
+        return
     scene, strip = _chosen(arguments)
     was_marked = bool(strip.wan_animate.uid)
     asked = _person(_requests(arguments, scene, strip), arguments.person)
     only = range(*arguments.only) if arguments.only else None
     asked = replace(asked, base=arguments.base and arguments.base.resolve(), only=only)
     with while_wanted() if arguments.temporary else contextlib.nullcontext():
-        folder = _run(_exported(asked, Cancelled()), tell)
+        folder = run(exporting(export.export(asked), Cancelled()), tell)
     if not was_marked:  # else its takes would not find it in the file
-        _save()
+        save()
     tell("done", export=str(folder))
 
 
+def _expect_alone(arguments: argparse.Namespace) -> None:
+    if arguments.scene or arguments.person or arguments.only or arguments.temporary:
+        raise BadInput("--scene, --person and --only go with --strip; --shot says all of that")
+
+
 def _import(arguments: argparse.Namespace, tell: Tell) -> None:
+    if arguments.submission:
+        verbs.import_submission(arguments, tell)
+        return
+    if arguments.render_edit or arguments.out:
+        raise BadInput("--render-edit and --out go with --submission; a take is imported from where it lies")
     scene = _scene(arguments)
     strip = _strip(scene, arguments.strip) if arguments.strip else None
     folder = arguments.take.resolve()
     options = take.Options(make_room=arguments.make_room, use_in_effects=arguments.use_in_effects)
     new = take.import_take(scene, folder, strip=strip, options=options)
     script = {"script": str(nuke.write(folder))} if arguments.nuke else {}
-    _save()
+    save_copy(arguments.save_as.resolve()) if arguments.save_as else save()
     tell("done", strips=[one.name for one in new], **script, message=take.summary(new[0]))
 
 
@@ -84,14 +93,14 @@ def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
     scene, strip = _chosen(arguments)
     requests = _requests(arguments, scene, strip)
     export.check_all(requests)
-    _save()
+    save()
     cancelled = Cancelled()
     exports: list[str] = []
     takes: list[str] = []
     new: list[timeline.Strip] = []
 
     def make(index: int, base: Path | None) -> Work[Path]:
-        folder = yield from _exported(replace(requests[index], base=base), cancelled)
+        folder = yield from exporting(export.export(replace(requests[index], base=base)), cancelled)
         exports.append(str(folder))
         return Path((yield from deliver(server, folder, cancelled, PATIENCE_SECONDS)))
 
@@ -102,43 +111,12 @@ def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
             takes.append(str(step.take))
             new.extend(take.import_take(scene, step.take, strip=strip))
             ledger.end(requests[0].uid, take.read(step.take).job)  # else a window would import it once more
-            _save()
+            save()
 
     with interruptible(cancelled):
-        _run(chain([request.person for request in requests], make), tell, receive)
+        run(chain([request.person for request in requests], make), tell, receive)
     what = {"exports": exports, "takes": takes, "strips": [one.name for one in new]}
     tell("done", **what, message="; ".join(map(take.summary, new)))
-
-
-def _exported(request: export.Request, cancelled: Cancelled) -> Work[Path]:
-    """The export in this very Blender, where there is no window to keep alive; returns its folder."""
-    progress = export.export(request)
-    try:
-        while True:
-            if cancelled.is_set():
-                raise Interrupted("the export was cancelled; nothing of it is left")
-            now = next(progress)
-            yield Step(stage="exporting", progress=now.done / now.total, message=now.what)
-    except StopIteration as end:
-        return cast(Path, end.value)
-    finally:
-        progress.close()
-
-
-def _run(work: Work[T], tell: Tell, receive: Callable[[Step], None] = lambda _: None) -> T:
-    """Go through a work to its end; what it returns. `receive` is given every step beside being told."""
-    try:
-        while True:
-            step = next(work)
-            if step is None:
-                time.sleep(POLL_SECONDS)
-            else:
-                receive(step)
-                _tell_step(step, tell)
-    except StopIteration as end:
-        return cast(T, end.value)
-    finally:
-        work.close()
 
 
 def _requests(arguments: argparse.Namespace, scene: bpy.types.Scene, strip: timeline.Strip) -> list[export.Request]:
@@ -194,32 +172,9 @@ def _token(arguments: argparse.Namespace) -> str:
         raise BadInput(f"cannot read the token from {arguments.token_file} ({error.strerror or error})") from error
 
 
-def _save() -> None:
-    if not bpy.data.filepath:
-        raise BadInput("the file was never saved, so that nothing can be kept in it; save it first")
-    try:
-        bpy.ops.wm.save_mainfile()
-    except RuntimeError as error:
-        raise BadInput(f"cannot save {bpy.data.filepath} ({error}); make it writable") from error
-
-
-def _tell_step(step: Step, tell: Tell) -> None:
-    job = step.job.to_json() if step.job else None
-    tell(step.stage, progress=step.progress, whole=step.whole, person=step.person, message=step.message, job=job)
-
-
 def _tell_unless_ended(ending: Ending, say: Tell, stage: str, **what: object) -> None:
     ending.check()
     say(stage, **what)
-
-
-def _tell_json(stage: str, **what: object) -> None:
-    sys.stdout.write(json.dumps({"stage": stage, **what}) + "\n")
-    sys.stdout.flush()
-
-
-def _tell_nothing(stage: str, **what: object) -> None:
-    """Without `--json` only a problem is said."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -230,35 +185,75 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=f"blender -b FILE --command {NAME}", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    one = verbs.add_parser("export", help="write the shot folder of a strip")
+    _add_export(verbs.add_parser("export", help="write the shot folder of a strip"))
+    _add_import(verbs.add_parser("import", help="put takes above the strips that they were made from, and save"))
+    _add_generate(verbs.add_parser("generate", help="export, have it rendered, import, and save the file"))
+    return parser
+
+
+def _add_export(one: argparse.ArgumentParser) -> None:
     one.set_defaults(verb=_export)
+    which = one.add_mutually_exclusive_group(required=True)
+    which.add_argument("--strip", help="name of the strip")
+    which.add_argument(
+        "--shot", metavar="SHOT/EXPORT", help="of whatever scene: exactly this export, unless it is there"
+    )
     one.add_argument("--person", metavar="NAME", help="whom of the strip's people; needed where there are several")
-    one.add_argument("--base", type=Path, metavar="TAKE", help="take that is the plate: people behind are in it")
+    one.add_argument(
+        "--base", type=Path, metavar="TAKE", help="take, or export with one, that is the plate: people behind are in it"
+    )
     one.add_argument(
         "--only", type=int, nargs=2, metavar=("FIRST", "END"), help="frames of the timeline, the last one left out"
     )
     one.add_argument("--temporary", action="store_true", help=argparse.SUPPRESS)
-    two = verbs.add_parser("import", help="put a take above the strip that it was made from, and save the file")
+    _add_out(one)
+    _add_settings(one)
+    _add_shared(one)
+
+
+def _add_import(two: argparse.ArgumentParser) -> None:
     two.set_defaults(verb=_import)
-    two.add_argument("--take", type=Path, required=True, help="folder of the take, such as SH010/takes/v001")
+    which = two.add_mutually_exclusive_group(required=True)
+    which.add_argument("--take", type=Path, help="folder of the take, such as SH010/takes/v001")
+    which.add_argument("--submission", type=Path, help="submission.json: the newest take of each of its shots")
+    two.add_argument("--strip", help="name of the strip")
     two.add_argument("--make-room", action="store_true", help="move what is above the strip up, where it must")
     two.add_argument("--use-in-effects", action="store_true", help="let effects on the strip show the take")
     two.add_argument("--nuke", action="store_true", help="write a script for Nuke beside the take")
-    three = verbs.add_parser("generate", help="export, have it rendered, import, and save the file")
+    two.add_argument("--save-as", type=Path, metavar="FILE", help="save a copy there and leave the file as it is")
+    two.add_argument("--render-edit", type=Path, metavar="FOLDER", help="then render the edits of the submission there")
+    _add_out(two)
+    _add_shared(two)
+
+
+def _add_generate(three: argparse.ArgumentParser) -> None:
     three.set_defaults(verb=_generate)
+    three.add_argument("--strip", required=True, help="name of the strip")
     three.add_argument("--server", required=True, metavar="URL", help="address, such as http://127.0.0.1:8188")
     three.add_argument("--token-file", type=Path, help="file with the server's token")
-    for verb in (one, two, three):
-        verb.add_argument("--scene", help="scene of the sequencer; else the one that is open")
-        verb.add_argument("--strip", required=verb is not two, help="name of the strip")
-        verb.add_argument("--json", action="store_true", help="say how far it is, one JSON object a line")
-    for verb in (one, three):
-        verb.add_argument("--out", type=Path, help="folder of all shots; else the one of the preferences")
-        verb.add_argument(
-            "--set", action="append", default=[], metavar="NAME=VALUE",
-            help="another setting than the strip's, such as steps=4 or finish.seams=0.5; may be given again",
-        )  # fmt: skip
-    return parser
+    _add_out(three)
+    _add_settings(three)
+    _add_shared(three)
+
+
+def _add_out(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--out", type=Path, help="folder of all shots; else the one of the preferences")
+
+
+def _add_settings(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE",
+        help="another setting than the strip's, such as steps=4 or finish.seams=0.5; may be given again",
+    )  # fmt: skip
+
+
+def _add_shared(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--scene", help="scene of the sequencer; else the one that is open")
+    how = verb.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="say how far it is, one JSON object a line")
+    how.add_argument(
+        "--progress", choices=[dialect.value for dialect in Dialect], help="say it in lines that this engine reads"
+    )
 
 
 def register() -> None:

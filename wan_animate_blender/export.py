@@ -330,14 +330,15 @@ def export(request: Request) -> Generator[Progress, None, Path]:
         raise BadInput(problems[0])
     folder = wire.claim_version(request.root / request.name, wire.EXPORT_PREFIX)
     try:
-        yield from _fill(request, folder)
+        yield from fill(request, folder)
     finally:
         if not (folder / wire.SHOT_FILE).is_file():
             shutil.rmtree(folder)
     return folder
 
 
-def _fill(request: Request, folder: Path) -> Iterator[Progress]:
+def fill(request: Request, folder: Path) -> Iterator[Progress]:
+    """Write all of a checked request into the empty `folder`, `shot.json` last. Whoever calls this clears it away."""
     rows, cut_in, cut_out = frame_table(request)
     place, behind = _place(request), _base(request)
     kinds = 2 + len(_layers(request).write(place, rows, folder)) + request.face.is_pictures

@@ -205,7 +205,7 @@ def test_ctrl_c_while_the_server_renders_cancels_the_job_and_keeps_the_export(
 @pytest.mark.parametrize(("arguments", "code", "sentence"), [
     (["export", "--strip", "nothing"], ExitCode.BAD_INPUT, "has no strip 'nothing'; its strips are: matte, plate"),
     (["export", "--strip", "plate", "--scene", "Loft"], ExitCode.BAD_INPUT, "no scene 'Loft'; choose one of Scene"),
-    (["export"], ExitCode.BAD_INPUT, "the following arguments are required: --strip"),
+    (["export"], ExitCode.BAD_INPUT, "one of the arguments --strip --shot is required"),
     (["exprot"], ExitCode.BAD_INPUT, "invalid choice: 'exprot'"),
     (["import", "--take", "/no/take"], ExitCode.BAD_INPUT, "/no/take holds no take"),
     (["generate", "--strip", "plate", "--server", "http://127.0.0.1:9"], ExitCode.UNAVAILABLE,
