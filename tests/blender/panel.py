@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import bpy
-from serving import Served
+from serving import PATIENCE, Served, wait_for
 
 from wan_animate_blender import desk, jobs, listing, shelf
 
@@ -21,37 +21,46 @@ def use(served: Served) -> None:
     preferences.url, preferences.token = served.url, served.token
 
 
-def until_done(ticket: str, seconds: float = 60.0) -> list[float]:
-    """Be Blender's timer until the work is over; how long each tick took."""
-    ticks, deadline = [], time.monotonic() + seconds
-    while True:
-        began = time.monotonic()
-        again = desk.tick()
-        ticks.append(time.monotonic() - began)
-        if again is None:
-            return ticks
+def render_for_ever(strip: Any) -> None:
+    """Let the strip's next job take minutes on the fastest machine: somebody has to cancel it."""
+    ours = strip.wan_animate
+    ours.steps, ours.guidance, ours.area = 1000, 2.0, 512 * 512
+
+
+def until_done(ticket: str) -> None:
+    """Be Blender's timer until all work is over."""
+    deadline = time.monotonic() + PATIENCE
+    while desk.tick() is not None:
         assert time.monotonic() < deadline, desk.latest.get(ticket)
         time.sleep(0.02)
 
 
-def tick_until(there: Callable[[], object], seconds: float = 60.0) -> None:
-    """Be Blender's timer, with somebody who looks at the list, until something is there."""
-    deadline = time.monotonic() + seconds
+def tick_until(there: Callable[[], object]) -> None:
+    """Be Blender's timer until something is there."""
+    deadline = time.monotonic() + PATIENCE
     while not there():
-        jobs.board.look()
-        if not desk.is_busy(jobs.TICKET):
-            jobs.follow()
         desk.tick()
         assert time.monotonic() < deadline, (desk.latest, jobs.board.jobs)
         time.sleep(0.02)
+
+
+def look_until(there: Callable[[], object]) -> None:
+    """The same with somebody who looks at the list of jobs."""
+
+    def seen() -> object:
+        jobs.board.look()
+        if not desk.is_busy(jobs.TICKET):
+            jobs.follow()
+        return there()
+
+    tick_until(seen)
 
 
 def listed(plate: Any) -> list[str]:
     """The takes of a strip as the panel lists them."""
     shelf.close()
     listing.show(bpy.context.scene, plate)
-    while listing.fill() is not None:
-        pass
+    wait_for(lambda: listing.fill() is None)
     return [row.name for row in bpy.context.window_manager.wan_animate_takes.rows]
 
 

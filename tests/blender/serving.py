@@ -1,20 +1,35 @@
-"""The server in its own environment and its own process, as beside a real Blender."""
+"""The server in its own environment and its own process, as beside a real Blender; jobs wait in it when they shall."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
+
+from wan_animate_blender.wire import WIRE_HEADER
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "WAN_ANIMATE_SERVER_PYTHON"
+
+PATIENCE = 300.0
+"""Seconds that a machine may take for anything before a test gives up."""
+
+
+def wait_for(there: Callable[[], object], pause: float = 0.005) -> None:
+    """Look again and again until something is there."""
+    deadline = time.monotonic() + PATIENCE
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(pause)
 
 
 @dataclass(frozen=True)
@@ -24,12 +39,35 @@ class Served:
     process: subprocess.Popen[bytes]
 
     @property
-    def port(self) -> int:
-        return int(self.url.rsplit(":")[-1])
-
-    @property
     def token(self) -> str:
         return self.token_file.read_text()
+
+    def tell_queue(self, verb: str) -> None:
+        """`pause` or `resume`."""
+        headers = {"Authorization": f"Bearer {self.token}", WIRE_HEADER: "1"}
+        requests.post(f"{self.url}/v1/queue/{verb}", headers=headers, timeout=PATIENCE).raise_for_status()
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Meanwhile no job begins: what is done to one that waits is done to it before any machine has rendered it."""
+        self.tell_queue("pause")
+        try:
+            yield
+        finally:
+            self.tell_queue("resume")
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port of this machine at which a server may listen, and that the system gives to nobody else meanwhile.
+
+    One that is bound and not listened at can be bound once more by whoever says SO_REUSEADDR too, as a server does, but
+    is never chosen for anybody (Linux, inet_connection_sock.c); until a server listens, callers are refused.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
 
 
 @contextmanager
@@ -46,12 +84,12 @@ def serving(folder: Path, port: int = 0) -> Iterator[Served]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "server")))},
     )
     try:
-        deadline = time.monotonic() + 60
-        while not ready.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: process.poll() is not None or ready.exists())
+        assert process.poll() is None
         yield Served(json.loads(ready.read_text())["url"], folder / "token", process)
     finally:
         process.terminate()
-        process.wait(15)
+        try:
+            process.wait(PATIENCE)
+        finally:
+            process.kill()

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bpy
 import pytest
 from footage import noise, write_png
-from serving import Served, serving
-from takes import enable_addon
+from panel import until_done, use
+from serving import Served
 
 from wan_animate_blender import desk
 
-PREFERENCES = "wan_animate_blender"
-
-
-@pytest.fixture(autouse=True)
-def addon(fresh: None) -> Iterator[None]:
-    enable_addon()
-    yield
-    desk.unregister()
+pytestmark = pytest.mark.usefixtures("addon")
 
 
 @pytest.fixture
@@ -33,12 +25,6 @@ def person(edit: bpy.types.Scene, film: Callable[..., Any], metarig: bpy.types.O
     person = strip.wan_animate.add_person()
     person.rig = metarig
     return person
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("server")) as served:
-        yield served
 
 
 def test_a_figure_can_be_rendered_as_the_character(person: Any) -> None:
@@ -66,15 +52,10 @@ def test_without_a_rig_there_is_nothing_to_render(person: Any) -> None:
 
 
 def test_the_server_says_what_it_sees_in_the_picture(person: Any, served: Served, tmp_path: Path) -> None:
-    preferences = bpy.context.preferences.addons[PREFERENCES].preferences
-    preferences.url, preferences.token = served.url, served.token
+    use(served)
     person.character = bpy.data.images.load(str(write_png(tmp_path / "hero.png", noise(99, 300, 400))))
     assert bpy.ops.wan_animate.check_character() == {"FINISHED"}
-    end = time.monotonic() + 60
-    while desk.is_busy(desk.CHARACTER) and time.monotonic() < end:
-        desk.tick()
-        time.sleep(0.05)
-    desk.tick()
+    until_done(desk.CHARACTER)
     news = desk.latest[desk.CHARACTER]
     assert news.problem is None
     assert (news.result or "").startswith("hero.png: No face was found")

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import bpy
 import pytest
 from panel import PREFERENCES, until_done
-from serving import PYTHON, ROOT
+from serving import PYTHON, ROOT, reserved_port, wait_for
 
 from wan_animate_blender import daemon, desk, hosting
 from wan_animate_blender.client import is_loopback
@@ -35,17 +34,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.delenv("WAN_ANIMATE_TOKEN", raising=False)
     monkeypatch.setattr(hosting, "_folder", lambda: tmp_path / "config")
     ours = bpy.context.preferences.addons[PREFERENCES].preferences
-    ours.executable, ours.url, ours.token = str(script), f"http://127.0.0.1:{free_port()}", ""
-    yield ours
-    if found := daemon.running(tmp_path / "config"):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(found.pid, signal.SIGTERM)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with reserved_port() as port:
+        ours.executable, ours.url, ours.token = str(script), f"http://127.0.0.1:{port}", ""
+        yield ours
+        if found := daemon.running(tmp_path / "config"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(found.pid, signal.SIGTERM)
+            wait_for(lambda: not daemon.running(tmp_path / "config"))
 
 
 def started() -> str:
@@ -106,16 +101,14 @@ def test_a_killed_server_does_not_stand_in_the_way_of_the_next(here: Any, tmp_pa
     found = daemon.running(tmp_path / "config")
     assert found
     os.kill(found.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while daemon.running(tmp_path / "config"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: not daemon.running(tmp_path / "config"))
     assert bpy.ops.wan_animate.start_server.poll()
     assert "The server runs at" in started()
 
 
 def test_a_server_that_does_not_start_says_why(here: Any) -> None:
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", int(here.url.rsplit(":")[-1])))
         taken.listen()
         said = started()

@@ -10,8 +10,8 @@ from typing import Any
 
 import bpy
 import pytest
-from panel import PREFERENCES, Paper, draw, tick_until, until_done, use
-from serving import Served
+from panel import PREFERENCES, Paper, draw, look_until, render_for_ever, tick_until, until_done, use
+from serving import Served, wait_for
 
 from wan_animate_blender import desk, jobs, ledger, panels, preferences, timeline
 from wan_animate_blender.wire import Job, JobState
@@ -46,7 +46,7 @@ def send(plate: Any, **settings: Any) -> str:
         setattr(plate.wan_animate, name, value)
     assert bpy.ops.wan_animate.generate() == {"FINISHED"}
     uid = plate.wan_animate.uid
-    tick_until(lambda: (known := ledger.entries(uid)) and jobs.board.selected in known)
+    look_until(lambda: (known := ledger.entries(uid)) and jobs.board.selected in known)
     return uid
 
 
@@ -112,7 +112,7 @@ def test_what_is_selected_stays_so_when_others_come(plate: Any) -> None:
 def test_a_server_that_is_away_is_said_to_be_tried_again(plate: Any) -> None:
     settings = bpy.context.preferences.addons[PREFERENCES].preferences
     settings.url, settings.token = "http://127.0.0.1:9", "a-token"
-    tick_until(lambda: jobs.board.problem)
+    look_until(lambda: jobs.board.problem)
     assert "The server does not answer; trying again" in " ".join(draw(jobs.WAN_ANIMATE_PT_jobs))
     desk.cancel(jobs.TICKET)
     until_done(jobs.TICKET)
@@ -121,31 +121,43 @@ def test_a_server_that_is_away_is_said_to_be_tried_again(plate: Any) -> None:
 def test_nobody_is_asked_while_nobody_looks(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     use(served)
     jobs.follow()
-    until_done(jobs.TICKET, 1.0)
+    until_done(jobs.TICKET)
     assert jobs.board.version == ""
 
 
 # --- what can be done -----------------------------------------------------------------------------
 
 
-def test_a_job_is_seen_while_it_is_made_and_cancelled_and_tried_again(
-    plate: Any, served: Served, background: Path
-) -> None:
+def test_a_job_is_seen_while_it_is_made_and_cancelled(plate: Any, served: Served, background: Path) -> None:
     use(served)
-    uid = send(plate, steps=300)
-    tick_until(lambda: jobs.board.picture.data and "job" in jobs._previews["job"])
+    render_for_ever(plate)
+    uid = send(plate)
+    look_until(lambda: jobs.board.picture.data and "job" in jobs._previews["job"])
     assert jobs._previews["job"]["job"].image_size[0] > 0
-    tick_until(lambda: "picture" in draw(jobs.WAN_ANIMATE_PT_jobs))
+    look_until(lambda: "picture" in draw(jobs.WAN_ANIMATE_PT_jobs))
+    tick_until(lambda: any("denoising" in line for line in draw(panels.WAN_ANIMATE_PT_strip)))
     assert not bpy.ops.wan_animate.job_retry.poll()
     assert not bpy.ops.wan_animate.job_remove.poll()
+    cancel(uid)
+    settle(uid)
+
+
+def cancel(uid: str) -> None:
+    """Cancel the selected job, which is the strip's, and wait until that is known everywhere."""
     assert bpy.ops.wan_animate.job_cancel() == {"FINISHED"}
-    tick_until(lambda: selected().state is JobState.CANCELLED and not desk.is_busy(uid))
+    look_until(lambda: selected().state is JobState.CANCELLED and not desk.is_busy(uid))
     assert "was cancelled" in " ".join(draw(panels.WAN_ANIMATE_PT_strip))
     assert not bpy.ops.wan_animate.job_cancel.poll()
     assert ledger.waiting() == {}
+
+
+def test_a_job_that_was_cancelled_is_tried_again(plate: Any, served: Served, background: Path) -> None:
+    use(served)
+    with served.holding():
+        uid = send(plate)
+        cancel(uid)
     assert bpy.ops.wan_animate.job_retry() == {"FINISHED"}
-    tick_until(lambda: desk.is_busy(uid))
-    tick_until(lambda: not desk.is_busy(uid))
+    tick_until(names)
     settle(uid)
     assert names() == {TAKE}
 
@@ -153,15 +165,30 @@ def test_a_job_is_seen_while_it_is_made_and_cancelled_and_tried_again(
 def test_a_failed_job_says_why_and_is_tried_again(plate: Any, served: Served, background: Path) -> None:
     use(served)
     uid = send(plate, model="nobody", steps=1)
-    tick_until(lambda: selected().state is JobState.FAILED and not desk.is_busy(uid))
+    look_until(lambda: selected().state is JobState.FAILED and not desk.is_busy(uid))
     assert "nobody" in " ".join(draw(jobs.WAN_ANIMATE_PT_jobs))
     (job,) = ledger.entries(uid)
-    bpy.ops.wan_animate.job_retry()
-    tick_until(lambda: desk.is_busy(uid))
-    tick_until(lambda: not desk.is_busy(uid))
+    with served.holding():
+        bpy.ops.wan_animate.job_retry()
+        tick_until(lambda: desk.is_busy(uid))
     settle(uid)
     assert "could not render SH010" in str(desk.latest[uid].problem)
     assert list(ledger.entries(uid)) == [job]
+
+
+LONG, SOME = 21, 40
+"""Frames of five segments and the steps of each: many are left when the first segment is seen to be there."""
+
+
+def put_aside(job: str) -> int:
+    """Pause `job` between its first segment and its last; how many frames of it are there."""
+    server = preferences.chosen_server()
+    wait_for(lambda: server.job(job).frames)
+    server.pause(job)
+    wait_for(lambda: server.job(job).state is JobState.PAUSED)
+    there = server.job(job).frames
+    assert 0 < there < LONG
+    return there
 
 
 def test_what_is_there_is_imported_while_the_rest_is_rendered_and_grows(
@@ -169,20 +196,23 @@ def test_what_is_there_is_imported_while_the_rest_is_rendered_and_grows(
 ) -> None:
     use(served)
     plate.wan_animate.segment, plate.wan_animate.overlap = 5, "1"
-    timeline.set_frame_range(plate, 10, 19)
-    timeline.set_frame_range(timeline.strips(bpy.context.scene.sequence_editor)["matte"], 10, 19)
-    uid = send(plate, steps=100)
-    assert not bpy.ops.wan_animate.job_import.poll()
-    tick_until(lambda: selected().frames)
+    strips = timeline.strips(bpy.context.scene.sequence_editor)
+    for name in ("plate", "matte"):
+        timeline.set_frame_range(strips[name], 10, 10 + LONG)
+    with served.holding():
+        uid = send(plate, steps=SOME)
+        assert not bpy.ops.wan_animate.job_import.poll()
+    there = put_aside(jobs.board.selected)
+    look_until(lambda: selected().frames == there)
     assert bpy.ops.wan_animate.job_import() == {"FINISHED"}
     tick_until(lambda: TAKE in names())
-    strips = timeline.strips(bpy.context.scene.sequence_editor)
-    assert timeline.frame_range(strips[TAKE]) == (10, 15)
+    assert timeline.frame_range(strips[TAKE]) == (10, 10 + there)
     assert desk.is_busy(uid)
+    preferences.chosen_server().resume(jobs.board.selected)
     tick_until(lambda: not desk.is_busy(uid))
     settle(uid)
     assert names() == {TAKE}
-    assert timeline.frame_range(strips[TAKE]) == (10, 19)
+    assert timeline.frame_range(strips[TAKE]) == (10, 10 + LONG)
     assert [folder.name for folder in (tmp_path / "wan_animate" / "SH010" / "takes").iterdir()] == ["v001"]
     assert [entry.is_over for entry in ledger.entries(uid).values()] == [True]
 
@@ -190,10 +220,10 @@ def test_what_is_there_is_imported_while_the_rest_is_rendered_and_grows(
 def test_a_job_that_is_removed_is_in_no_list_and_its_take_stays(plate: Any, served: Served, background: Path) -> None:
     use(served)
     uid = send(plate, steps=1)
-    tick_until(lambda: selected().state is JobState.DONE and not desk.is_busy(uid))
+    look_until(lambda: selected().state is JobState.DONE and not desk.is_busy(uid))
     job = jobs.board.selected
     assert bpy.ops.wan_animate.job_remove() == {"FINISHED"}
-    tick_until(lambda: jobs.board.find(job) is None)
+    look_until(lambda: jobs.board.find(job) is None)
     settle(uid)
     assert job not in [row.name for row in bpy.context.window_manager.wan_animate_jobs.rows]
     assert job not in [one.id for one in preferences.chosen_server().jobs()]

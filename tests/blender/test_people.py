@@ -114,7 +114,7 @@ def test_two_characters_from_the_panel(
 ) -> None:  # fmt: skip
     use(served)
     assert bpy.ops.wan_animate.generate() == {"FINISHED"}
-    until_done(two.wan_animate.uid, 120)
+    until_done(two.wan_animate.uid)
     news = desk.latest[two.wan_animate.uid]
     assert news.problem is None
     assert news.result == "SH010 v001 character is on channel 4; SH010_Ben v001 character is on channel 5"

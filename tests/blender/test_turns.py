@@ -8,12 +8,11 @@ from typing import Any
 
 import bpy
 import pytest
-import requests
-from panel import draw, tick_until, until_done, use
+from panel import draw, look_until, until_done, use
 from serving import Served
 
 from wan_animate_blender import desk, jobs, preferences, turns
-from wan_animate_blender.wire import WIRE_HEADER, Job, JobState
+from wan_animate_blender.wire import Job, JobState
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -21,18 +20,15 @@ pytestmark = pytest.mark.usefixtures("addon")
 @pytest.fixture
 def held(plate: Any, served: Served, background: Path) -> Iterator[str]:
     """The id of the strip's job, selected in the list, on a server that begins none."""
-    headers = {"Authorization": f"Bearer {served.token}", WIRE_HEADER: "1"}
-    requests.post(f"{served.url}/v1/queue/pause", headers=headers, timeout=10).raise_for_status()
     use(served)
     bpy.context.window_manager.wan_animate_jobs.scope = "FILE"
-    assert bpy.ops.wan_animate.generate() == {"FINISHED"}
-    uid = plate.wan_animate.uid
-    tick_until(lambda: len(plate.wan_animate.jobs) and jobs.selected())
-    yield jobs.board.selected
-    preferences.chosen_server().cancel(jobs.board.selected)
-    desk.cancel(jobs.TICKET)
-    until_done(uid)
-    requests.post(f"{served.url}/v1/queue/resume", headers=headers, timeout=10).raise_for_status()
+    with served.holding():
+        assert bpy.ops.wan_animate.generate() == {"FINISHED"}
+        look_until(lambda: len(plate.wan_animate.jobs) and jobs.selected())
+        yield jobs.board.selected
+        preferences.chosen_server().cancel(jobs.board.selected)
+        desk.cancel(jobs.TICKET)
+        until_done(plate.wan_animate.uid)
 
 
 def state_of(job: str) -> JobState:
@@ -42,7 +38,7 @@ def state_of(job: str) -> JobState:
 def pressed(button: Callable[..., set[str]], job: str, **how: Any) -> Job:
     """The job as the list knows it after the button was pressed."""
     assert button(**how) == {"FINISHED"}
-    tick_until(lambda: not desk.is_busy(f"job {job}"))
+    look_until(lambda: not desk.is_busy(f"job {job}"))
     found = jobs.selected()
     assert found and found.id == job
     return found
