@@ -32,7 +32,7 @@ def build(scene: bpy.types.Scene, folder: Path) -> bpy.types.Scene:
     _set_up(made, scene, parts)
     tree, output = _compositor(made)
     put = _Putter(tree)
-    picture = put.over(_background(put, parts), _character(put, parts), "Character over Plate", 4)
+    picture = put.over(_background(put, parts), _character(put, parts), f"Character over {parts.ground}", 4)
     if not parts.is_linear:
         picture = put.light(picture, _space(scene, parts.shot), 5)
     tree.links.new(picture, output)
@@ -70,8 +70,11 @@ def _space(scene: bpy.types.Scene, shot: Shot) -> str:
 
 
 def _background(put: _Putter, parts: Parts) -> bpy.types.NodeSocket:
-    """The plate, and what is behind the person over it: not seen until its factor is raised."""
-    plate = put.sequence("Plate", parts.plate, parts, (0, 0))
+    """The plate, and what is behind the person over it: not seen until its factor is raised.
+
+    The background of a take has that in it already.
+    """
+    plate = put.sequence(parts.ground, parts.plate, parts, (0, 0))
     if not parts.clean_plate:
         return plate
     clean = put.sequence("Clean Plate", parts.clean_plate, parts, (0, 1))

@@ -64,8 +64,11 @@ def _character(parts: Parts, home: Path) -> list[str]:
 
 
 def _background(parts: Parts, home: Path) -> list[str]:
-    """The plate, and what is behind the person: not seen until `which` is raised."""
-    plate = _read("Plate", parts.plate, parts, home, (0, 0))
+    """The plate, and what is behind the person: not seen until `which` is raised.
+
+    The background of a take has that in it already.
+    """
+    plate = _read(parts.ground, parts.plate, parts, home, (0, 0))
     if not parts.clean_plate:
         return [plate]
     clean = _read("CleanPlate", parts.clean_plate, parts, home, (-1, 0))
@@ -75,7 +78,7 @@ def _background(parts: Parts, home: Path) -> list[str]:
 
 def _merged(parts: Parts) -> list[str]:
     over: Knobs = {"inputs": 2, "operation": "over"}
-    nodes = [_node("Merge2", over | _placed("CharacterOverPlate", (0, 4)))]
+    nodes = [_node("Merge2", over | _placed(f"CharacterOver{parts.ground}", (0, 4)))]
     if not parts.is_linear:  # put together in the numbers of the files, then made light
         light: Knobs = {"colorspace_in": "sRGB", "colorspace_out": "linear"}
         nodes.append(_node("Colorspace", light | _placed("ToLight", (0, 5))))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wan_animate_server import belonging
 from wan_animate_server.layering import Layering
 from wan_animate_server.shot import load
 from wan_animate_server.signals import ShotSignals
@@ -22,9 +23,12 @@ def main(export: Path) -> Path:
     signals = ShotSignals(shot, raster.width * raster.height)
     take = TakeFolder.claim(export.parent / "takes", shot.shot, raster.width, raster.height)
     layering, numbers = Layering(signals, take), shot.shot.numbers
-    for i in range(len(numbers)):
-        made = np.random.default_rng(i).random((signals.height, signals.width, 3)).astype(np.float16)
-        layering.write(i, made, seed=i)
+    size = signals.height, signals.width, 3
+    made = np.stack([np.random.default_rng(i).random(size).astype(np.float16) for i in range(len(numbers))])
+    if belonging.is_lacking(None, shot.shot.settings.finish, shot.shot.mode):
+        take.note(belonging=belonging.measure(signals, 0, made))
+    for i, frame in enumerate(made):
+        layering.write(i, frame, seed=i)
     take.complete([layering.path(layer, number) for layer in take.take.layers for number in numbers])
     return take.folder
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 from footage import noise, write_exr, write_png
+from serving import PYTHON, ROOT
 
 from wan_animate_blender import footage, timeline, wire
 
@@ -79,6 +83,49 @@ def _write(folder: Path, layers: dict[str, Paint], numbers: Iterable[int]) -> tu
             write(folder / layer / wire.frame_name(number, "exr" if is_light else "png"), picture)
             size = picture.shape[:2]
     return size
+
+
+def soft(seed: int) -> np.ndarray:
+    """A region of all greys: nothing on the left and everything on the right, so that every alpha is there."""
+    return np.broadcast_to(np.clip(np.linspace(-40, 330, 80), 0, 255).astype(np.uint8), (48, 80))
+
+
+def finished(
+    strip: timeline.Strip, root: Path, paint: Paint, colour: wire.Colour | None = None,
+    beside: dict[str, Paint] | None = None, **finish: Any,
+) -> Path:  # fmt: skip
+    """A take of `strip` with soft edges, finished by the server's own code in its own Python.
+
+    `paint` is the footage, `beside` what is exported beside plate, matte and region.
+    """
+    said = {"colour": colour} if colour else {}
+    first, end = timeline.frame_range(strip)
+    source = int(next(iter(footage.sources([], strip, range(first, end)))))
+    shown = {"plate": lambda i: paint(i + source), "matte": soft, "region": soft, **(beside or {})}
+    export = export_of(strip, root, layers=shown, **said)
+    points = np.zeros((end - first, 133, 3), np.float32)
+    points[:, :, :2], points[:, :, 2] = np.random.default_rng(3).uniform(10, 40, (133, 2)), 1
+    np.savez(export / wire.POSE_FILE, keypoints=points)
+    write_png(export / "character.png", noise(1))
+    shot = wire.Shot.loads((export / wire.SHOT_FILE).read_bytes())
+    settings = wire.Settings(finish=wire.Finish(feather=0.0, **finish))
+    (export / wire.SHOT_FILE).write_text(
+        replace(shot, settings=settings, files=wire.list_files(export, {wire.SHOT_FILE})).dumps(), encoding="utf-8"
+    )
+    script, paths = Path(__file__).with_name("finished.py"), os.pathsep.join((str(ROOT), str(ROOT / "server")))
+    done = subprocess.run(
+        [os.environ[PYTHON], script, export], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}
+    )
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout)
+
+
+def empty_floor(is_light: bool) -> dict[str, Paint]:
+    """A clean plate, and an effects matte where the old person's shadow lies on it."""
+    grey = np.full((48, 80, 3), 0.4 if is_light else 160)
+    shadow = np.zeros((48, 80), np.uint8)
+    shadow[20:40, 20:70] = 255
+    return {"cleanplate": lambda _: grey.astype(np.float16 if is_light else np.uint8), "effects": lambda _: shadow}
 
 
 def person(seed: int) -> np.ndarray:

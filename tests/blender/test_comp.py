@@ -9,11 +9,21 @@ import bpy
 import numpy as np
 import pytest
 from footage import light, noise, read_numbers, read_png
-from takes import enable_addon, export_of, over, person, take_of, take_of_layers, whole_take_of
+from takes import (
+    empty_floor,
+    enable_addon,
+    export_of,
+    finished,
+    over,
+    person,
+    take_of,
+    take_of_layers,
+    whole_take_of,
+)
 
 from wan_animate_blender import comp, timeline
 from wan_animate_blender.take import import_take
-from wan_animate_blender.wire import BadInput, Colour, Encoding
+from wan_animate_blender.wire import Alpha, BadInput, Colour, Encoding
 
 FRAMES = (1001, 1005, 1012)
 
@@ -102,6 +112,31 @@ def test_a_clean_plate_waits_behind_its_factor(edit: Any, plate: Any, tmp_path: 
     factor.default_value = 1.0
     after = read_png(rendered(made, 1005, tmp_path)).astype(int)
     assert np.abs(after - over(np.full((48, 80, 3), 90), person(4))).max() <= 1
+
+
+@pytest.mark.parametrize("is_light", [False, True], ids=["display", "light"])
+def test_over_a_background_with_shadows_the_compositor_makes_the_comp(
+    edit: Any, plate: Any, tmp_path: Path, is_light: bool
+) -> None:
+    edit.view_settings.view_transform = "Standard"
+    said = Colour(encoding=Encoding.LINEAR, working_space=comp.colours.working_space(), view="Standard")
+    paint = (lambda i: light(i, np.float16)) if is_light else noise
+    folder = finished(
+        plate, tmp_path, paint, said if is_light else None, beside=empty_floor(is_light), alpha=Alpha.DIFFERENCE
+    )
+    made = comp.build(edit, folder)
+    for number in (1001, 1003):
+        seen, wanted = rendered(made, number, tmp_path, linear=is_light), folder / f"comp/{number}"
+        background = folder / f"background/{number}"
+        if is_light:
+            numbers, expected = read_numbers(seen), read_numbers(wanted.with_suffix(".exr"))
+            assert np.abs(numbers - expected).max() <= 1e-3 * np.abs(expected).max(), "a half of the file"
+            assert not np.array_equal(read_numbers(background.with_suffix(".exr")), paint(number - 1001))
+        else:
+            assert np.abs(read_png(seen).astype(int) - read_png(wanted.with_suffix(".png"))).max() <= 1
+    tree = getattr(made, "compositing_node_group", None) or made.node_tree
+    assert {"Background", "Character over Background"} <= set(tree.nodes.keys())
+    assert not {"Plate", "Clean Plate"} & set(tree.nodes.keys()), "it is in the background already"
 
 
 def test_the_edit_stays_as_it_is(edit: Any, plate: Any, tmp_path: Path) -> None:

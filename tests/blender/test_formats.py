@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 import pytest
-from footage import light, noise, read_numbers, read_png, write_png
-from serving import PYTHON, ROOT
-from takes import enable_addon, export_of
+from footage import light, noise, read_numbers, read_png
+from takes import Paint, enable_addon, finished, soft
 
 from wan_animate_blender import comp, identity, nuke, timeline
 from wan_animate_blender.take import Options, import_take
 from wan_animate_blender.wire import (
-    POSE_FILE,
-    SHOT_FILE,
     TAKE_FILE,
     Colour,
     Encoding,
     Extra,
-    Finish,
     Format,
-    Settings,
-    Shot,
     Take,
-    list_files,
 )  # fmt: skip
 
 FIRST, END = 12, 16
 EXTRAS = tuple(extra for extra in Extra if extra is not Extra.EFFECTS)  # which needs a matte
-Paint = Callable[[int], np.ndarray]
 
 
 @pytest.fixture(autouse=True)
@@ -47,39 +36,12 @@ def deep(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 65536, (48, 80, 3), dtype=np.uint16)
 
 
-def soft(seed: int) -> np.ndarray:
-    """A region of all greys: nothing on the left and everything on the right, so that every alpha is there."""
-    return np.broadcast_to(np.clip(np.linspace(-40, 330, 80), 0, 255).astype(np.uint8), (48, 80))
-
-
 def marked(film: Callable[..., Any], paint: Paint) -> Any:
     """A plate of 12 frames from frame 10, of which the edit shows 12 to 15."""
     strip = film("plate", paint)
     timeline.set_frame_range(strip, FIRST, END)
     identity.mark(bpy.context.scene, strip)
     return strip
-
-
-def finished(strip: Any, root: Path, paint: Paint, colour: Colour | None = None, **finish: Any) -> Path:
-    """A take of `strip` with soft edges, finished by the server's own code in its own Python."""
-    said = {"colour": colour} if colour else {}
-    layers = {"plate": lambda i: paint(i + FIRST - 10), "matte": soft, "region": soft}
-    export = export_of(strip, root, layers=layers, **said)
-    points = np.zeros((END - FIRST, 133, 3), np.float32)
-    points[:, :, :2], points[:, :, 2] = np.random.default_rng(3).uniform(10, 40, (133, 2)), 1
-    np.savez(export / POSE_FILE, keypoints=points)
-    write_png(export / "character.png", noise(1))
-    shot = Shot.loads((export / SHOT_FILE).read_bytes())
-    settings = Settings(finish=Finish(feather=0.0, **finish))
-    (export / SHOT_FILE).write_text(
-        replace(shot, settings=settings, files=list_files(export, {SHOT_FILE})).dumps(), encoding="utf-8"
-    )
-    script, paths = Path(__file__).with_name("finished.py"), os.pathsep.join((str(ROOT), str(ROOT / "server")))
-    done = subprocess.run(
-        [os.environ[PYTHON], script, export], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}
-    )
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout)
 
 
 def shown(scene: Any, frame: int, folder: Path, depth: str) -> np.ndarray:

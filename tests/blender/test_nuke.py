@@ -11,10 +11,10 @@ import nkscript
 import numpy as np
 import pytest
 from footage import light, noise
-from takes import enable_addon, export_of, over, person, take_of_layers, whole_take_of
+from takes import empty_floor, enable_addon, export_of, finished, over, person, take_of_layers, whole_take_of
 
 from wan_animate_blender import nuke
-from wan_animate_blender.wire import BadInput, Colour, Encoding
+from wan_animate_blender.wire import Alpha, BadInput, Colour, Encoding
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +80,23 @@ def test_the_script_of_a_linear_take_makes_the_comp(plate: Any, tmp_path: Path) 
     above = character(3).astype(np.float64)
     expected = light(3, np.float16) * (1 - above[..., 3:]) + above[..., :3]
     assert np.abs(made - expected).max() <= 1e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("is_light", [False, True], ids=["display", "light"])
+def test_over_a_background_with_shadows_the_script_makes_the_comp(plate: Any, tmp_path: Path, is_light: bool) -> None:
+    colour = Colour(encoding=Encoding.LINEAR, working_space="Linear Rec.709") if is_light else None
+    paint = (lambda i: light(i, np.float16)) if is_light else noise
+    folder = finished(plate, tmp_path, paint, colour, beside=empty_floor(is_light), alpha=Alpha.DIFFERENCE)
+    file = nuke.write(folder)
+    nodes = nkscript.read(file)
+    assert not {"Plate", "CleanPlate"} & set(nodes), "both are in the background already"
+    for frame in (1001, 1003):
+        made = nkscript.picture(nodes[""], file.parent, frame, numbers)
+        wanted = numbers(folder / f"comp/{frame}.{'exr' if is_light else 'png'}")
+        if is_light:
+            assert np.abs(made - wanted)[..., :3].max() <= 1e-3 * np.abs(wanted[..., :3]).max(), "a half of the file"
+        else:
+            assert np.abs(display(made) / 255 - wanted[..., :3]).max() <= 1.01 / 255
 
 
 def test_range_rate_and_format_are_those_of_the_shot(folder: Path) -> None:
