@@ -88,9 +88,11 @@ class _Run:
         self.lost: dict[str, str] = {}
         """Folder of each shot that failed, and why."""
         self._tasks, self._ended = sum(max(len(_tasks(step)), 1) for step in steps), 0
+        self._shot, self._whole = "", 0.0
         self._begin_session("")
 
     def _begin_session(self, stage: str) -> None:
+        self._ended += bool(self._shot)
         self._stage, self._shot, self._progress, self._reason, self._failed = stage, "", 0.0, "", ""
 
     def do(self, step: Json, cancelled: Cancelled) -> Work[None]:
@@ -132,8 +134,8 @@ class _Run:
         else:
             self._hear_of_an_end(words)
             return None
-        whole = min((self._ended + self._progress) / self._tasks, 1.0)
-        return Step(stage=self._stage, progress=whole, message=f"{self._shot} {doing}".strip())
+        self._whole = max(self._whole, min((self._ended + self._progress) / self._tasks, 1.0))
+        return Step(stage=self._stage, progress=self._whole, message=f"{self._shot} {doing}".strip())
 
     def _hear_of_an_end(self, words: str) -> None:
         if found := _REASON.fullmatch(words):
