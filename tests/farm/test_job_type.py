@@ -18,6 +18,7 @@ from wan_animate_blender.farm import flamenco
 from wan_animate_blender.farm.flamenco import JobType, job_of, script_version, task_type_of
 from wan_animate_blender.farm.submission import SubmittedShot
 
+from .script import job_type, tasks
 from .submitted import GB, order, shot
 
 SIZES = (16, 24, 32, 48, 80, 96, 141)
@@ -30,19 +31,6 @@ PLAIN = {
 }  # fmt: skip
 BLENDER = {"exe": "{blender}", "exeArgs": "{blenderArgs}", "argsBefore": ["-b"]}
 COMMAND = ["--python-exit-code", "3", "--command", "wan_animate"]
-
-
-def engine() -> quickjs.Context:
-    context = quickjs.Context()
-    context.eval(Path(__file__).with_name("author.js").read_text("utf-8"))
-    context.eval(flamenco.SCRIPT.read_text("utf-8"))
-    return context
-
-
-def tasks(chosen: dict[str, Any]) -> list[dict[str, Any]]:
-    """What compileJob makes of settings. Raises `quickjs.JSException` with what it throws."""
-    made: list[dict[str, Any]] = json.loads(engine().get("compiled")(json.dumps(chosen)))
-    return made
 
 
 def of(*shots: SubmittedShot, **changes: Any) -> list[dict[str, Any]]:
@@ -205,12 +193,12 @@ def test_script_and_client_choose_the_smallest_gpu_that_is_enough(need: int | No
 
 
 def test_the_client_too_refuses_a_shot_that_is_too_large_for_every_gpu() -> None:
-    with pytest.raises(wire.BadInput, match="needs 200.0 GB on one GPU and the largest of this farm has 141"):
+    with pytest.raises(wire.BadInput, match=r"needs 200\.0 GB on one GPU and the largest of this farm has 141"):
         task_type_of(200 * GB, SIZES)
 
 
 def test_the_settings_have_only_what_the_documentation_allows() -> None:
-    described = json.loads(engine().get("jobType")())
+    described = job_type()
     known = {"key", "type", "subtype", "choices", "description", "default", "eval", "evalInfo", "visible", "required",
              "label"}  # fmt: skip
     assert described.keys() == {"label", "description", "settings"}
@@ -232,7 +220,7 @@ def test_submitted_by_hand_every_setting_finds_its_value_beside_the_file(tmp_pat
     def abspath(path: str) -> Path:
         return (wanted.folder / path.removeprefix("//")).resolve()
 
-    described = json.loads(engine().get("jobType")())["settings"]
+    described = job_type()["settings"]
     found = {
         one["key"]: eval(one["eval"], {}, {"abspath": abspath, "Path": Path}) for one in described if "eval" in one
     }

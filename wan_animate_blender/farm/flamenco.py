@@ -175,7 +175,7 @@ class Manager:
     def version(self) -> str:
         """Raises `Unavailable` when no Flamenco answers, or one that is older than 3.7."""
         short = str(self._get("/version", "version").get("shortversion"))
-        numbers = re.match(r"([0-9]+)\.([0-9]+)", short)
+        numbers = re.match(r"([0-9]{1,6})\.([0-9]{1,6})", short)
         if numbers is None:
             raise wire.Unavailable(f"the Manager at {self.url} says its version is {wire.one_line(short, 40)!r}; "
                                    "use Flamenco 3.7 or later")  # fmt: skip
@@ -193,23 +193,25 @@ class Manager:
         version = str(settings.get("version", {}).get("default"))
         if version != script_version():
             raise wire.Unavailable(self._other_script())
-        sizes = re.findall(r"[0-9]+", str(settings.get("gpu_sizes", {}).get("default")))
+        sizes = re.findall(r"[0-9]{1,6}", str(settings.get("gpu_sizes", {}).get("default")))
+        if not sizes:
+            raise wire.Unavailable(self._other_script())
         return JobType(etag=str(said.get("etag", "")), version=version, gpu_sizes=tuple(sorted(map(int, sizes))))
 
     def tags(self) -> tuple[Tag, ...]:
         """Groups of workers, by name."""
-        found = _objects(self._get("/worker-mgt/tags", "tags")["tags"] or [])
+        found = _objects(self._get("/worker-mgt/tags", "tags")["tags"])
         tags = (Tag(id=str(one.get("id")), name=wire.one_line(str(one.get("name")), 100)) for one in found)
         return tuple(sorted(tags, key=lambda tag: tag.name))
 
     def workers(self) -> tuple[Worker, ...]:
         """All that the Manager knows, also those that are switched off."""
-        found = _objects(self._get("/worker-mgt/workers", "workers")["workers"] or [])
+        found = _objects(self._get("/worker-mgt/workers", "workers")["workers"])
         return tuple(self._worker(str(one.get("id"))) for one in found[:WORKERS])
 
     def variables(self, system: str) -> dict[str, dict[str, Any]]:
         """By name: `value` and `is_twoway` of the variables for workers on `system`, such as "linux"."""
-        found = self._get(f"/configuration/variables/workers/{quote(system, safe='')}")
+        found = self._get(f"/configuration/variables/workers/{_part(system)}")
         return {str(name): one for name, one in found.items() if isinstance(one, dict)}
 
     def submit(self, job: dict[str, Any]) -> str:
@@ -232,39 +234,39 @@ class Manager:
 
     def remove(self, job: str) -> None:
         """Let the Manager forget `job` and its logs; exports and takes stay."""
-        self._done(self._ask("DELETE", f"{_API}/jobs/{quote(job, safe='')}"), job)
+        self._done(self._ask("DELETE", f"{_API}/jobs/{_part(job)}"), job)
 
     def job(self, job: str) -> dict[str, Any]:
         """As the Manager describes it: `status`, `activity` … Raises `BadInput` when it does not know it."""
-        path = f"{_API}/jobs/{quote(job, safe='')}"
+        path = f"{_API}/jobs/{_part(job)}"
         return self._object(self._done(self._ask("GET", path), job), "status")
 
     def tasks(self, job: str) -> list[dict[str, Any]]:
         """Its tasks: `id`, `name`, `status`, `task_type` …"""
-        path = f"{_API}/jobs/{quote(job, safe='')}/tasks"
-        return _objects(self._object(self._done(self._ask("GET", path), job), "tasks")["tasks"] or [])
+        path = f"{_API}/jobs/{_part(job)}/tasks"
+        return _objects(self._object(self._done(self._ask("GET", path), job), "tasks")["tasks"])
 
     def log_tail(self, task: str) -> str:
         """The last lines of a task's log; empty while there is none."""
-        answer = self._ask("GET", f"{_API}/tasks/{quote(task, safe='')}/logtail")
+        answer = self._ask("GET", f"{_API}/tasks/{_part(task)}/logtail")
         return answer.text if answer.status == 200 else ""
 
     def page(self, job: str) -> str:
         """Address of the job for a browser."""
-        return f"{self.url}/app/jobs/{quote(job, safe='')}"
+        return f"{self.url}/app/jobs/{_part(job)}"
 
     def _worker(self, worker: str) -> Worker:
-        found = self._get(f"/worker-mgt/workers/{quote(worker, safe='')}", "supported_task_types")
+        found = self._get(f"/worker-mgt/workers/{_part(worker)}", "supported_task_types")
         return Worker(
             name=wire.one_line(str(found.get("name")), 100),
             status=str(found.get("status")),
             platform=str(found.get("platform")),
-            task_types=tuple(map(str, found["supported_task_types"] or ())),
-            tags=tuple(str(tag.get("id")) for tag in _objects(found.get("tags") or [])),
+            task_types=tuple(map(str, _items(found["supported_task_types"]))),
+            tags=tuple(str(tag.get("id")) for tag in _objects(found.get("tags"))),
         )
 
     def _set_status(self, job: str, status: str, reason: str) -> None:
-        path = f"{_API}/jobs/{quote(job, safe='')}/setstatus"
+        path = f"{_API}/jobs/{_part(job)}/setstatus"
         self._done(self._ask("POST", path, {"status": status, "reason": reason}), job)
 
     def _accepted(self, answer: Answer) -> None:
@@ -329,4 +331,13 @@ _INSTALL = "press Save Job Type…, put the file into the folder 'scripts' besid
 
 def _objects(said: Any) -> list[dict[str, Any]]:
     """The objects of a list; what is none is not ours to understand."""
-    return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+    return [one for one in _items(said) if isinstance(one, dict)]
+
+
+def _items(said: Any) -> list[Any]:
+    return said if isinstance(said, list) else []  # Go says null for an empty list
+
+
+def _part(name: str) -> str:
+    """Of an address, whatever is in it."""
+    return quote(name, safe="", errors="replace")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -44,10 +46,11 @@ class Answer:
 class _Staying(urllib.request.HTTPRedirectHandler):
     """Nothing is sent on to an address that nobody has chosen."""
 
-    def redirect_request(self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-                         ) -> NoReturn:  # fmt: skip
-        host = urlsplit(req.full_url).netloc
-        raise wire.Unavailable(f"{host} sends on to {wire.one_line(newurl, 200)}; give that address if it is meant")
+    def http_error_302(self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Message) -> NoReturn:
+        host, elsewhere = urlsplit(req.full_url).netloc, wire.one_line(str(headers["Location"]), 200)
+        raise wire.Unavailable(f"{host} sends on to {elsewhere}; give that address if it is meant")
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 class Transport:
@@ -104,17 +107,17 @@ class Transport:
 
 def checked_url(url: str) -> str:
     """`url` without a slash at its end. Raises `BadInput` unless it is http or https and has no secrets in it."""
-    expected = "expected one such as http://manager:8080"
-    try:
-        parts = urlsplit(url.strip())
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError as error:  # a port that is no number, a broken IPv6 address
-        raise wire.BadInput(f"the Manager's address is {url!r}, {expected}") from error
-    if good and "@" in parts.netloc:  # which the message must not repeat
+    url, expected = url.strip(), "expected one such as http://manager:8080"
+    if "@" in url:  # what stands before it must not be repeated
         raise wire.BadInput(f"the Manager's address has a name or password in it, {expected}")
-    if not good or parts.query or parts.fragment or not url.strip().isascii() or " " in url.strip():
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address, a name that no network has
+        good = False
+    if not good or parts.query or parts.fragment or not re.fullmatch("[!-~]+", url):
         raise wire.BadInput(f"the Manager's address is {url!r}, {expected}")
-    return url.strip().rstrip("/")
+    return url.rstrip("/")
 
 
 def said(error: Exception) -> str:
