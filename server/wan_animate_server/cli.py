@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -119,6 +120,10 @@ def serve(
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="Stop when standard input ends, as when its starter is gone.")
     ] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Of a farm's session: go on in the background when this returns.")
+    ] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End the private server of the ready file.")] = False,
 ) -> None:
     """Render what Blender sends, until stopped. Listens on this machine only, unless told otherwise.
 
@@ -127,14 +132,20 @@ def serve(
     from . import journal
     from .listening import Place
     from .retention import Policy
+    from .serve import parent_ends
     from .serve import serve as serve_now
     from .supervisor import Limits
 
+    if private or stop:
+        from .private import start_or_stop
+
+        start_or_stop(stop, ready_file, device or ["cpu"], root or [])
+        return
     journal.keep(as_json=log_json, file=log_file)
     place = Place(host, port, tls_cert, tls_key, behind_proxy, tuple(name or ()))
     serve_now(
         place=place, data=data, token_file=token_file, ready_file=ready_file, devices=device or ["cpu"],
-        roots=root or [], with_parent=with_parent,
+        roots=root or [], until=parent_ends if with_parent else None,
         limits=Limits(silence=silence, memory=_bytes(memory_limit)),
         log_requests=log_requests, policy=Policy(keep_days, _bytes(store_limit)),
     )  # fmt: skip
@@ -165,19 +176,29 @@ def render(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
 ) -> None:
     """Render one shot folder into the next take, or go on with an interrupted one."""
+    from . import starter
     from .basis import newest_complete
-    from .render import render as render_now
+    from .following import handed_over
 
     asked = _retake_of(retake, seed, extend, base)
     if resume and (asked or extend):
         raise BadInput("--resume goes on with a whole shot; leave it out where a take is made anew or extended")
-    takes = takes or shot.resolve().parent / TAKES
+    takes, elsewhere = takes or shot.resolve().parent / TAKES, takes is not None
     if base or extend:
         base = takes / base if base else newest_complete(takes)
-    steps = render_now(
-        shot, takes=takes, device=device, check=lambda: None, retake=asked, base=base, overrides=overrides or (),
-        resume=resume,
-    )  # fmt: skip
+
+    def here() -> telling.Steps:
+        from .render import render as render_now
+
+        return render_now(
+            shot, takes=takes, device=device, check=lambda: None, retake=asked, base=base, overrides=overrides or (),
+            resume=resume,
+        )  # fmt: skip
+
+    starter.end_in_time()
+    if told:
+        starter.end_with([starter.Starter.of(os.getppid()), starter.of_session()])
+    steps = handed_over(shot, device, here) if resume and not (overrides or elsewhere) else here()
     if told:
         telling.as_lines(steps, told)
     elif as_json:

@@ -56,7 +56,10 @@ _THIRD = (
     END""",
 )
 
-MIGRATIONS = (_FIRST, _SECOND, _THIRD)
+# `code` is how a command would have ended that failed like the job.
+_FOURTH = ("ALTER TABLE jobs ADD COLUMN code INTEGER NOT NULL DEFAULT 0",)
+
+MIGRATIONS = (_FIRST, _SECOND, _THIRD, _FOURTH)
 """Each turns a file of the version that is its index into the next one. Only ever added to."""
 
 _BUSY_SECONDS = 30.0

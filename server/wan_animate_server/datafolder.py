@@ -46,6 +46,8 @@ class DataFolder:
     """One server's data. Nobody else writes below `root`."""
 
     root: Path
+    in_place: bool = False
+    """Takes of shots that are handed over are made beside their exports, and not here."""
 
     @property
     def queue(self) -> Path:

@@ -118,7 +118,7 @@ class Jobs:
         with self.database.writing() as connection:
             again = connection.execute(
                 "UPDATE jobs SET state = 'queued', number = (SELECT max(number) + 1 FROM jobs), "
-                f"place = {_LAST}, message = '', stage = '', progress = 0, step = 0, "
+                f"place = {_LAST}, message = '', code = 0, stage = '', progress = 0, step = 0, "
                 "segment = 0, seconds_left = NULL, preview = 0, furthest = 0, deaths = 0 "
                 "WHERE id = ? AND state IN ('failed', 'cancelled')",
                 (job,),
@@ -211,13 +211,17 @@ class Jobs:
                  preview, now.message, now.message, now.frames, now.frames, job, worker),
             )  # fmt: skip
 
-    def finish(self, job: str, worker: str, state: JobState, message: str = "") -> None:
-        """End a job. A cancel or a pause that came too late for a complete take does not undo it."""
+    def finish(self, job: str, worker: str, state: JobState, message: str = "", code: int = 0) -> None:
+        """End a job, a failed one with the exit code of its error.
+
+        A cancel or a pause that came too late for a complete take does not undo it.
+        """
         with self.database.writing() as connection:
             connection.execute(
-                "UPDATE jobs SET state = ?, message = iif(? = '', message, ?), stage = '', seconds_left = NULL, "
-                "preview = 0, worker = NULL, progress = iif(? = 'done', 1.0, progress) WHERE id = ? AND worker = ?",
-                (state, message, message, state, job, worker),
+                "UPDATE jobs SET state = ?, message = iif(? = '', message, ?), code = ?, stage = '', preview = 0, "
+                "seconds_left = NULL, worker = NULL, progress = iif(? = 'done', 1.0, progress) "
+                "WHERE id = ? AND worker = ?",
+                (state, message, message, code, state, job, worker),
             )
 
     # What happens to the jobs of a worker that ends.

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -49,18 +49,19 @@ def serve(
     devices: Sequence[str],
     limits: Limits,
     roots: Sequence[Path],
-    with_parent: bool,
+    until: Callable[[Jobs], None] | None,
     policy: Policy,
     log_requests: bool,
+    in_place: bool = False,
 ) -> None:
     """Serve until a signal says stop; then the worker's job is back in the queue and no process is left.
 
     `policy` says what is kept; `ready_file` is written when requests are answered: {"url", "token_file", "pid"}.
-    There is one worker for each of `devices`. Shot folders below `roots` may be handed over instead of uploaded. A
-    server `with_parent` also stops when its standard input ends, as it does when the process that started it is gone.
-    Raises `BadInput` or `Unavailable` when that cannot be.
+    There is one worker for each of `devices`. Shot folders below `roots` may be handed over instead of uploaded, and
+    with `in_place` their takes are made beside them. The server also stops when `until` returns, which is called in a
+    thread of its own. Raises `BadInput` or `Unavailable` when that cannot be.
     """
-    folder = DataFolder((data or default_data()).resolve())
+    folder = DataFolder((data or default_data()).resolve(), in_place)
     secret, token = os.environ.get(TOKEN_VARIABLE, "").strip() or None, token_path(token_file)
     keys = Keyring(token, secret)
     if not place.is_local and len(secret or own_secret(token)) < _WEAK:
@@ -80,8 +81,8 @@ def serve(
         keeper = Keeper(Upkeep(folder, jobs, blobs), policy, blobs.capacity)
         supervisor.start()
         keeper.start()
-        if with_parent:
-            threading.Thread(target=server.end_with_parent, daemon=True).start()
+        if until:
+            threading.Thread(target=server.end_after, args=(lambda: until(jobs),), daemon=True).start()
         try:
             server.run(sockets=[door])
         finally:
@@ -103,6 +104,12 @@ def _config(app: ASGIApp, place: Place, keys: Keyring) -> uvicorn.Config:
     )  # fmt: skip
 
 
+def parent_ends(_: Jobs) -> None:
+    """Return when the pipe closes that the parent holds as standard input, as it does when the parent is gone."""
+    while os.read(sys.stdin.fileno(), 1):  # not through sys.stdin, whose lock would break the interpreter's end
+        pass
+
+
 class _Server(uvicorn.Server):
     """Says where it is as soon as it answers."""
 
@@ -111,10 +118,9 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._url, self._token, self._ready_file = url, token, ready_file
 
-    def end_with_parent(self) -> None:
-        """Stop when the pipe that the parent holds closes."""
-        while os.read(sys.stdin.fileno(), 1):  # not through sys.stdin, whose lock would break the interpreter's end
-            pass
+    def end_after(self, wait: Callable[[], None]) -> None:
+        """Stop when `wait` returns."""
+        wait()
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

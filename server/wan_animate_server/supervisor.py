@@ -107,6 +107,8 @@ class _Post:
         """Start a worker and see it to its end."""
         name = uuid.uuid4().hex
         command = [sys.executable, "-m", "wan_animate_server.worker", "--data", str(self._data.root), "--name", name]
+        if self._data.in_place:
+            command.append("--in-place")
         environment = {key: value for key, value in os.environ.items() if key != TOKEN_VARIABLE}
         with subprocess.Popen(
             [*command, "--device", self._device], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,

@@ -113,36 +113,41 @@ class Worker:
             log.info("failed: %s", error)
             if isinstance(error, Damaged):  # whoever sends the shot again is asked for that file, then
                 Blobs(self.data.blobs, Capacity(self.data.root, None)).check(error.sha256)
-            self._end(job, JobState.FAILED, str(error))
+            self._end(job, JobState.FAILED, str(error), error.exit_code)
         # The only broad except: one bad job must not stop the queue. What it left of the device is unknown, so the
         # process ends, and the next job gets a fresh one.
         except Exception as error:
             log.exception("failed by a bug")
             self._end(
-                job, JobState.FAILED, f"the server has a bug ({type(error).__name__}: {error}); its log tells more"
-            )
+                job, JobState.FAILED, f"the server has a bug ({type(error).__name__}: {error}); its log tells more",
+                ExitCode.BUG,
+            )  # fmt: skip
             return False
         else:
             log.info("done")
             self._end(job, JobState.DONE)
         return True
 
-    def _end(self, job: Job, state: JobState, message: str = "") -> None:
+    def _end(self, job: Job, state: JobState, message: str = "", code: int = 0) -> None:
         """Kept up until there is room to write it down; when this worker ends before, the job is back in the queue."""
-        self._insist(lambda: self.jobs.finish(job.id, self.name, state, message))
+        self._insist(lambda: self.jobs.finish(job.id, self.name, state, message, code))
 
     def _render(self, job: Job) -> None:
-        if self._is_made(job):
+        handed = self.jobs.folder(job.id)
+        if handed and self.data.in_place:
+            progress = render(handed, device=self.device, check=lambda: self._check(job), resume=True)
+        elif self._is_made(job):
             return
-        progress = render(
-            self.jobs.folder(job.id) or self.data.export(job.id, job.shot),
-            takes=self.data.takes(job.id, job.shot),
-            segments=self.data.segments,
-            device=self.device,
-            check=lambda: self._check(job),
-            retake=job.retake,
-            base=self.data.base_of(job.id, job.shot),
-        )
+        else:
+            progress = render(
+                handed or self.data.export(job.id, job.shot),
+                takes=self.data.takes(job.id, job.shot),
+                segments=self.data.segments,
+                device=self.device,
+                check=lambda: self._check(job),
+                retake=job.retake,
+                base=self.data.base_of(job.id, job.shot),
+            )
         for now in joblog.told(progress):
             self._report(job, now)
             if now.progress < 1:  # a take that is whole is not made again because somebody stopped a moment later
@@ -210,6 +215,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--device", required=True)
+    parser.add_argument("--in-place", action="store_true")
     given = parser.parse_args()
     journal.keep(as_json=True)
     stop = threading.Event()
@@ -217,7 +223,7 @@ def main() -> int:
     # Ctrl-C reaches the whole terminal; the server hears it too and tells this worker what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
-    return Worker(given.name, DataFolder(given.data), given.device, stop).work()
+    return Worker(given.name, DataFolder(given.data, given.in_place), given.device, stop).work()
 
 
 if __name__ == "__main__":

@@ -62,6 +62,8 @@ class Job(Message):
     seconds_left: float | None = None
     message: str = ""
     """Why it failed, or what is worth knowing."""
+    code: int = 0
+    """The `ExitCode` of a command that fails for the same reason; 0 while it has not, or where its workers died."""
     created: float = 0.0
     """Seconds since 1970."""
     by: str = ""
