@@ -15,6 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as effort
 
 from wan_animate_blender.wire import (
     FIRST_FRAME,
@@ -36,6 +38,13 @@ from wan_animate_server.video import write_picture
 
 # As the command line does it; tests that run side by side would otherwise spin on each other's cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A property is asked the same examples every time, so that no change is blamed for what chance found; whoever wants to
+# find more runs `pytest --hypothesis-profile search`. How long an example takes says something of the machine only.
+_PATIENT = effort(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+effort.register_profile("steady", _PATIENT, derandomize=True, database=None)
+effort.register_profile("search", _PATIENT, derandomize=False, print_blob=True)
+effort.load_profile("steady")
 
 WIDTH, HEIGHT = 64, 48
 

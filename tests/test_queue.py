@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from wan_animate_blender.wire import (
 )
 
 from .conftest import QUICK, Make, write_export
-from .serving import LONG, Running, serving
+from .serving import LONG, PATIENCE, Running, serving
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
 
@@ -128,11 +129,12 @@ def test_a_paused_queue_begins_nothing_until_it_goes_on_also_after_a_restart(
 def test_a_running_job_that_is_put_aside_lets_another_one_go_first_and_goes_on_where_it_stood(
     server: Running, make_shot: Make
 ) -> None:
-    long = server.submit(make_shot(settings=replace(QUICK, seed=815, steps=30)))
-    server.wait(long.id, lambda now: now.frames > 0)
-    assert ask(server, "POST", f"{long.id}/pause", 202).state in (JobState.PAUSING, JobState.PAUSED)
-    aside = server.wait(long.id, lambda now: now.state is JobState.PAUSED)
-    assert aside.frames == 5, "what was finished is kept"
+    with server.holding(frames=1):
+        long = server.submit(make_shot(frames=13, settings=replace(QUICK, seed=815)))
+        server.wait(long.id, lambda now: now.frames > 0)
+        assert ask(server, "POST", f"{long.id}/pause", 202).state in (JobState.PAUSING, JobState.PAUSED)
+        aside = server.wait(long.id, lambda now: now.state is JobState.PAUSED)
+    assert 0 < aside.frames < 13, "what was finished is kept"
     other = server.submit(write_export(server.data.parent / "other", frames=1))
     assert server.finished(other.id).state is JobState.DONE
     assert server.job(long.id).state is JobState.PAUSED
@@ -155,13 +157,15 @@ def test_a_job_that_waits_is_put_aside_at_once_and_one_that_has_ended_never(held
 
 
 def test_a_preview_says_by_its_number_when_there_is_another_picture(server: Running, make_shot: Make) -> None:
-    job = server.submit(make_shot(settings=LONG))
-    first = server.wait(job.id, lambda now: now.preview > 0)
-    later = server.wait(job.id, lambda now: now.preview > first.preview)
-    assert later.preview == later.step
-    assert server.call("GET", f"/v1/jobs/{job.id}/preview").content.startswith(b"\x89PNG")
-    server.call("DELETE", f"/v1/jobs/{job.id}")
-    assert server.finished(job.id).state is JobState.CANCELLED
+    with server.holding(step=1):
+        job = server.submit(make_shot(settings=LONG))
+        first = server.wait(job.id, lambda now: now.preview > 0)
+        with server.holding(step=20):
+            later = server.wait(job.id, lambda now: now.step >= 20)
+            assert later.preview == later.step > first.preview > 0
+            assert server.call("GET", f"/v1/jobs/{job.id}/preview").content.startswith(b"\x89PNG")
+            server.call("DELETE", f"/v1/jobs/{job.id}")
+            assert server.finished(job.id).state is JobState.CANCELLED
 
 
 # --- takes ----------------------------------------------------------------------------------------
@@ -183,11 +187,12 @@ def test_a_take_comes_as_one_stream_with_exactly_the_files_that_it_lists(server:
 
 
 def test_a_take_that_is_not_complete_does_not_come_as_a_stream(server: Running, make_shot: Make) -> None:
-    job = server.submit(make_shot(settings=LONG))
-    server.wait(job.id, lambda now: now.step > 0)
-    refused(server.call("GET", f"/v1/jobs/{job.id}/take.tar"), 409, "not-done")
-    server.call("DELETE", f"/v1/jobs/{job.id}")
-    server.finished(job.id)
+    with server.holding(step=1):
+        job = server.submit(make_shot(settings=LONG))
+        server.wait(job.id, lambda now: now.step > 0)
+        refused(server.call("GET", f"/v1/jobs/{job.id}/take.tar"), 409, "not-done")
+        server.call("DELETE", f"/v1/jobs/{job.id}")
+        server.finished(job.id)
 
 
 def test_a_retake_needs_the_job_no_more_of_which_it_is_one(server: Running, make_shot: Make) -> None:
@@ -345,15 +350,26 @@ def test_models_say_whether_their_files_are_here_and_which_lack(server: Running)
 
 
 def test_devices_say_what_is_loaded_and_show_their_heartbeat(server: Running, make_shot: Make) -> None:
-    job = server.submit(make_shot(settings=LONG))
-    server.wait(job.id, lambda now: now.step > 30)
-    (device,) = map(Device.from_json, server.call("GET", "/v1/devices").json())
-    assert (device.name, device.pid, device.job) == ("cpu", server.worker(), job.id)
-    assert device.loaded == "puppet bf16 resident" if QUICK.precision == "bf16" else device.loaded.startswith("puppet")
-    assert device.memory and device.free and 0 < device.free < device.memory
-    assert device.age < 30
-    server.call("DELETE", f"/v1/jobs/{job.id}")
-    server.finished(job.id)
+    with server.holding(step=1):
+        job = server.submit(make_shot(settings=LONG))
+        device = until_loaded(server, job.id)
+        assert (device.name, device.pid, device.job) == ("cpu", server.worker(), job.id)
+        assert device.loaded == f"puppet {QUICK.precision} resident"
+        assert device.memory and device.free and 0 < device.free < device.memory
+        assert device.age < PATIENCE
+        server.call("DELETE", f"/v1/jobs/{job.id}")
+        server.finished(job.id)
+
+
+def until_loaded(server: Running, job: str) -> Device:
+    """The device that has `job`, once a heartbeat has told of the model that lies there."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        for device in map(Device.from_json, server.call("GET", "/v1/devices").json()):
+            if device.job == job and device.loaded:
+                return device
+        time.sleep(0.05)
+    raise AssertionError(f"no device has {job}")
 
 
 def test_every_job_of_several_workers_is_rendered_once(tmp_path: Path, undisturbed: dict[str, str]) -> None:

@@ -246,9 +246,7 @@ def test_the_keeper_makes_room_when_there_is_none_and_ends(place: Place) -> None
             assert time.monotonic() < end
             time.sleep(0.05)
     finally:
-        started = time.monotonic()
         keeper.stop()
-    assert time.monotonic() - started < 2
 
 
 def test_jobs_of_the_version_before_count_as_ended_when_their_file_was_migrated(tmp_path: Path, shot: Shot) -> None:
@@ -257,7 +255,8 @@ def test_jobs_of_the_version_before_count_as_ended_when_their_file_was_migrated(
     jobs.cancel("old")
     with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as connection:
         connection.executescript("DROP TRIGGER ending; ALTER TABLE jobs DROP COLUMN ended; PRAGMA user_version = 2")
-    assert time.time() - Jobs(tmp_path / "jobs.sqlite").endings()["old"] < 60
+    before = int(time.time())
+    assert before <= Jobs(tmp_path / "jobs.sqlite").endings()["old"] <= time.time()
 
 
 # --- a server ---------------------------------------------------------------------------------------
@@ -265,7 +264,7 @@ def test_jobs_of_the_version_before_count_as_ended_when_their_file_was_migrated(
 
 def cleaned(running: Running, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command("clean", "--data", running.data, "--json", *options), capture_output=True, text=True, timeout=120
+        command("clean", "--data", running.data, "--json", *options), capture_output=True, text=True, timeout=PATIENCE
     )
 
 
@@ -317,7 +316,7 @@ def test_an_upload_that_did_not_fit_finds_room_that_was_made_for_it(tmp_path: Pa
 
 def test_a_folder_that_is_no_servers_is_not_cleaned(tmp_path: Path) -> None:
     done = subprocess.run(
-        command("clean", "--data", tmp_path, "--older-than", "0"), capture_output=True, text=True, timeout=120
+        command("clean", "--data", tmp_path, "--older-than", "0"), capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == ExitCode.BAD_INPUT and "no data folder" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ from wan_animate_server.roster import Condition, Roster
 from wan_animate_server.supervisor import Limits, Supervisor
 
 from .conftest import Make, command
-from .serving import PATIENCE, arguments, gone, lives, serving, workers
+from .serving import PATIENCE, arguments, gone, serving, workers
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
 
@@ -27,10 +27,11 @@ def test_a_worker_whose_heart_stops_is_killed_and_its_job_ends_with_the_same_bit
     tmp_path: Path, make_shot: Make, undisturbed: dict[str, str]
 ) -> None:
     with serving(tmp_path / "server", "--silence", "10") as running:
-        job = running.submit(make_shot())
-        running.wait(job.id, lambda now: now.frames > 0)
-        hung = running.worker()
-        os.kill(hung, signal.SIGSTOP)  # as a step that never ends
+        with running.holding(frames=1):
+            job = running.submit(make_shot())
+            running.wait(job.id, lambda now: now.frames > 0)
+            hung = running.worker()
+            os.kill(hung, signal.SIGSTOP)  # as a step that never ends
         assert gone(hung, PATIENCE)
         assert running.finished(job.id).state is JobState.DONE
         assert running.pictures(job.id) == undisturbed
@@ -101,6 +102,6 @@ def test_a_server_with_parent_is_gone_with_its_worker_when_the_parent_is_killed(
             assert time.monotonic() < end
             time.sleep(0.05)
         starter.kill()
-    assert gone(server, 60)
-    assert not any(map(lives, found))
+    assert gone(server, PATIENCE)
+    assert all(gone(worker, PATIENCE) for worker in found)
     assert not (tmp_path / "ready.json").exists(), "it ended as if it had been asked to"

@@ -31,10 +31,8 @@ Pixels = NDArray[np.uint8]
 
 expect.set_options(timeout=PATIENCE)
 
-LONG = 400
-"""Steps of a job that nobody waits for."""
-
-JUST_A_MOMENT = 30
+ANSWER = PATIENCE / SECONDS
+"""Seconds that an answer may take."""
 
 
 def opened(page: Page, job: Job) -> Page:
@@ -65,7 +63,7 @@ def pixels(page: Page) -> Pixels:
 def ways_in(server: Running) -> requests.Session:
     """A session of the page without a browser."""
     session = requests.Session()
-    reply = session.post(f"{server.url}/page/login", {"token": server.token}, allow_redirects=False, timeout=30)
+    reply = session.post(f"{server.url}/page/login", {"token": server.token}, allow_redirects=False, timeout=ANSWER)
     assert (reply.status_code, reply.headers["Location"]) == (303, "/")
     return session
 
@@ -74,11 +72,11 @@ def ways_in(server: Running) -> requests.Session:
 
 
 def test_without_a_token_there_is_a_form_and_nothing_else(server: Running, done: Job) -> None:
-    reply = requests.get(f"{server.url}/?job={done.id}", timeout=30)
+    reply = requests.get(f"{server.url}/?job={done.id}", timeout=ANSWER)
     assert done.shot not in reply.text and 'name="token"' in reply.text
     assert server.token not in reply.text
     for path in ("events", *(f"jobs/{done.id}/{what}" for what in ("log", "preview", "reel", "poster", "pictures/0"))):
-        refused = requests.get(f"{server.url}/page/{path}", timeout=30)
+        refused = requests.get(f"{server.url}/page/{path}", timeout=ANSWER)
         assert (refused.status_code, refused.json()["error"]) == (401, "unauthorised")
 
 
@@ -101,12 +99,12 @@ def test_who_guesses_tokens_has_to_wait(server: Running) -> None:
     host, port = server.url.removeprefix("http://").split(":")
     answers = []
     for token in ["wrong"] * sessions.TRIES + [server.token]:
-        connection = http.client.HTTPConnection(host, int(port), source_address=("127.0.0.9", 0), timeout=30)
+        connection = http.client.HTTPConnection(host, int(port), source_address=("127.0.0.9", 0), timeout=ANSWER)
         connection.request("POST", "/page/login", urlencode({"token": token}))
         answers.append(connection.getresponse())
     assert [reply.status for reply in answers] == [401] * sessions.TRIES + [429]
     assert 0 < int(answers[-1].headers["Retry-After"]) <= sessions.WINDOW
-    assert ways_in(server).get(server.url, timeout=30).ok, "others come in meanwhile"
+    assert ways_in(server).get(server.url, timeout=ANSWER).ok, "others come in meanwhile"
 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(page: Page, server: Running) -> None:
@@ -131,13 +129,15 @@ def test_no_foreign_script_runs_on_the_page(browser: Browser, server: Running) -
 
 
 def test_a_form_from_elsewhere_changes_nothing(server: Running, send: Send) -> None:
-    job, session = send(steps=LONG), ways_in(server)
-    for word in ({}, {"word": ""}, {"word": "guessed"}):
-        reply = session.post(f"{server.url}/page/jobs/{job.id}/cancel", word, timeout=30)
-        assert (reply.status_code, reply.json()["error"]) == (403, "foreign-form")
-    assert session.get(f"{server.url}/page/jobs/{job.id}/cancel", timeout=30).status_code in (404, 405)
-    assert server.job(job.id).state in (JobState.QUEUED, JobState.RUNNING)
-    server.call("DELETE", f"/v1/jobs/{job.id}")
+    session = ways_in(server)
+    with server.holding():
+        job = send()
+        for word in ({}, {"word": ""}, {"word": "guessed"}):
+            reply = session.post(f"{server.url}/page/jobs/{job.id}/cancel", word, timeout=ANSWER)
+            assert (reply.status_code, reply.json()["error"]) == (403, "foreign-form")
+        assert session.get(f"{server.url}/page/jobs/{job.id}/cancel", timeout=ANSWER).status_code in (404, 405)
+        assert server.job(job.id).state in (JobState.QUEUED, JobState.RUNNING)
+        server.call("DELETE", f"/v1/jobs/{job.id}")
 
 
 def test_logging_out_ends_the_session_on_the_server_too(browser: Browser, server: Running) -> None:
@@ -147,7 +147,7 @@ def test_logging_out_ends_the_session_on_the_server_too(browser: Browser, server
         page.click("#logout")
         expect(page.locator("#token")).to_be_visible()
         assert context.cookies() == []
-    old = requests.get(f"{server.url}/page/events", cookies={cookie["name"]: cookie["value"]}, timeout=30)
+    old = requests.get(f"{server.url}/page/events", cookies={cookie["name"]: cookie["value"]}, timeout=ANSWER)
     assert old.status_code == 401
 
 
@@ -164,38 +164,40 @@ def test_a_token_that_is_revoked_ends_its_sessions(browser: Browser, server: Run
 # --- the queue ------------------------------------------------------------------------------------
 
 
-def test_a_job_is_watched_from_its_coming_to_its_end_without_a_reload(page: Page, send: Send) -> None:
+def test_a_job_is_watched_from_its_coming_to_its_end_without_a_reload(page: Page, server: Running, send: Send) -> None:
     page.evaluate("window.same = true")
-    job = send(steps=JUST_A_MOMENT, frames=13)
-    expect(page.locator(f"#job-{job.id}")).to_contain_text("SH010")
-    assert page.evaluate("window.same")
-    page.click(f"#open-{job.id}")
-    page.evaluate("window.same = true")
-    state(page, "running")
-    expect(page.locator(".doing")).to_contain_text(re.compile(r"segment \d of 3 · step \d+ of 30 .*s left", re.DOTALL))
-    assert 0 < float(page.get_attribute(".doing progress", "value") or 0) < 1
-    assert page.locator("#preview").evaluate("(picture) => picture.decode().then(() => picture.naturalWidth)") > 0
+    with server.holding(step=4):
+        job = send(steps=5, frames=13)
+        expect(page.locator(f"#job-{job.id}")).to_contain_text("SH010")
+        assert page.evaluate("window.same")
+        page.click(f"#open-{job.id}")
+        page.evaluate("window.same = true")
+        state(page, "running")
+        expect(page.locator(".doing")).to_contain_text(re.compile(r"segment 1 of 3 · step 4 of 5 .*left", re.DOTALL))
+        assert 0 < float(page.get_attribute(".doing progress", "value") or 0) < 1
+        assert page.locator("#preview").evaluate("(picture) => picture.decode().then(() => picture.naturalWidth)") > 0
     state(page, "done")
     assert page.evaluate("window.same")
-    assert page.title() == "SH010: done"
+    expect(page).to_have_title("SH010: done")
     expect(page.locator(f"#job-{job.id}")).to_contain_text("owner")
 
 
 def test_a_running_job_is_cancelled_and_tried_again(page: Page, server: Running, send: Send) -> None:
-    job = send(steps=LONG)
-    opened(page, job)
-    state(page, "running")
-    page.click("#cancel")
-    state(page, "cancelled")
-    assert server.job(job.id).state is JobState.CANCELLED
-    page.click("#retry")
-    state(page, "running")
-    page.click("#pause")
-    state(page, "paused")
-    page.click("#resume")
-    state(page, "running")
-    page.click("#cancel")
-    state(page, "cancelled")
+    with server.holding():
+        job = send()
+        opened(page, job)
+        state(page, "running")
+        page.click("#cancel")
+        state(page, "cancelled")
+        assert server.job(job.id).state is JobState.CANCELLED
+        page.click("#retry")
+        state(page, "running")
+        page.click("#pause")
+        state(page, "paused")
+        page.click("#resume")
+        state(page, "running")
+        page.click("#cancel")
+        state(page, "cancelled")
 
 
 def test_the_queue_is_held_and_put_into_another_order(page: Page, server: Running, send: Send) -> None:
@@ -226,7 +228,7 @@ def test_names_are_shown_as_they_are_and_never_run(page: Page, server: Running, 
     opened(page, job)
     expect(page.locator("#standing dl")).to_contain_text(name)
     assert page.locator("#standing dl img, #standing script").count() == 0
-    assert page.title() == "SH010: done"
+    expect(page).to_have_title("SH010: done")
 
 
 def test_a_job_is_removed_only_after_it_was_asked_twice(page: Page, server: Running, send: Send) -> None:
@@ -366,9 +368,9 @@ def test_scene_linear_frames_are_shown_as_a_person_sees_them(server: Running, tm
     job = server.finished(server.submit(folder).id)
     assert job.state is JobState.DONE, job.message
     session = ways_in(server)
-    reel = session.get(f"{server.url}/page/jobs/{job.id}/reel", timeout=30).json()
+    reel = session.get(f"{server.url}/page/jobs/{job.id}/reel", timeout=ANSWER).json()
     assert list(reel["layers"]) == ["plate", "comp", "character"]
-    reply = session.get(f"{server.url}/page/jobs/{job.id}/pictures/{reel['layers']['plate'][4]}", timeout=30)
+    reply = session.get(f"{server.url}/page/jobs/{job.id}/pictures/{reel['layers']['plate'][4]}", timeout=ANSWER)
     assert (reply.status_code, reply.headers["Content-Type"]) == (200, "image/jpeg")
     picture = cv2.imdecode(np.frombuffer(reply.content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     seen = load(folder).plate(4)

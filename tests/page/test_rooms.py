@@ -8,11 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from wan_animate_blender.wire import BadInput, Job, JobState
+from wan_animate_blender.wire import BadInput, Job, JobState, Shot
 from wan_animate_server.colour import Space
+from wan_animate_server.jobs import Jobs
 from wan_animate_server.keyring import Token
 from wan_animate_server.page import pictures, sessions, words
+from wan_animate_server.page.look import Look
 from wan_animate_server.page.sessions import LIFETIME, TRIES, WINDOW, Sessions, Tries
+from wan_animate_server.roster import Roster
 from wan_animate_server.video import write_picture
 
 TOKEN = Token(name="owner", sha256="0" * 64, created=0.0)
@@ -64,6 +67,16 @@ def test_an_address_waits_after_too_many_wrong_tokens_and_no_other_does() -> Non
     assert tries.wait("b") == 0
     clock.now += WINDOW - TRIES
     assert tries.wait("a") == 0
+
+
+def test_nobody_is_shown_anything_older_than_what_somebody_saw(tmp_path: Path, shot: Shot) -> None:
+    jobs = Jobs(tmp_path / "jobs.sqlite")
+    look = Look(jobs, Roster(jobs.database))
+    jobs.add("a", shot)
+    assert [job.state for job in look.fresh().jobs] == [JobState.QUEUED]
+    jobs.cancel("a")
+    assert [job.state for job in look.fresh().jobs] == [JobState.CANCELLED]
+    assert [job.state for job in look.recent().jobs] == [JobState.CANCELLED]
 
 
 @pytest.mark.parametrize(("seconds", "said"), [

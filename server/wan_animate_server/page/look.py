@@ -35,18 +35,23 @@ class Look:
     def __init__(self, jobs: Jobs, roster: Roster) -> None:
         self._jobs, self._roster = jobs, roster
         self._lock = threading.Lock()
-        self._at, self._seen = 0.0, self.fresh()
+        self._at, self._seen = time.monotonic(), self._now()
 
     def fresh(self) -> Seen:
-        """The server as it is now."""
-        return Seen(_sorted(self._jobs.all(_SHOWN)), tuple(self._roster.devices()), self._jobs.queue())
+        """The server as it is now; nobody is shown anything older from here on."""
+        with self._lock:
+            self._at, self._seen = time.monotonic(), self._now()
+            return self._seen
 
     def recent(self) -> Seen:
         """The server as it was a moment ago, however many ask."""
         with self._lock:
             if time.monotonic() - self._at > 0.9 * SECONDS:
-                self._at, self._seen = time.monotonic(), self.fresh()
+                self._at, self._seen = time.monotonic(), self._now()
             return self._seen
+
+    def _now(self) -> Seen:
+        return Seen(_sorted(self._jobs.all(_SHOWN)), tuple(self._roster.devices()), self._jobs.queue())
 
 
 def _sorted(jobs: list[Job]) -> tuple[Job, ...]:
