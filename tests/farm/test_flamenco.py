@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from wan_animate_blender.farm.flamenco import JobType, Manager, Tag, job_of
+from wan_animate_blender.farm.flamenco import SCRIPT, JobType, Manager, Tag, job_of, save_script, send
 from wan_animate_blender.farm.standing import standing
+from wan_animate_blender.farm.submission import Engine, Sent
 from wan_animate_blender.wire import BadInput, Unavailable
 
 from .manager import UNKNOWN, FakeManager, Reply, submitted, variable
@@ -84,6 +85,36 @@ def test_what_the_script_refuses_is_said_without_its_lines(fake: FakeManager) ->
         "expected a JSON list with at least one shot"
     )
     assert fake.jobs == {}
+
+
+@pytest.mark.parametrize("where", [
+    "compileJob (/srv/scripts/wan_animate_shots.js:197:3(12))", "wan_animate_shots.js:80:9(33)",
+    "parsed (wan_animate_shots.js:108:11(20)) and more",
+])  # fmt: skip
+def test_where_in_the_script_it_was_refused_is_nobodys_business(fake: FakeManager, where: str) -> None:
+    said = {"code": 400, "message": f"Error: the setting shots is wrong at {where}"}
+    fake.instead["POST /jobs/check"] = Reply(400, said)
+    with pytest.raises(BadInput, match=r"refuses the job: the setting shots is wrong$"):
+        Manager(fake.url).submit({})
+
+
+def test_a_submission_is_sent_and_where_it_went_is_known(fake: FakeManager) -> None:
+    where = send(Manager(fake.url), order())
+    assert where == Sent(engine=Engine.FLAMENCO, job=next(iter(fake.jobs)), url=fake.url)
+
+
+def test_an_older_manager_is_sent_nothing(fake: FakeManager) -> None:
+    fake.version = "3.6"
+    with pytest.raises(Unavailable, match=r"expected 3\.7 or later"):
+        send(Manager(fake.url), order())
+    assert fake.asked == ["GET /version"]
+
+
+def test_the_script_is_saved_for_the_manager(tmp_path: Path) -> None:
+    saved = save_script(tmp_path)
+    assert saved == tmp_path / "wan_animate_shots.js" and saved.read_bytes() == SCRIPT.read_bytes()
+    with pytest.raises(BadInput, match=r"cannot write to .*; choose a folder that you may write to"):
+        save_script(tmp_path / "gone")
 
 
 def test_an_answer_that_is_lost_says_that_the_job_may_be_there(fake: FakeManager) -> None:

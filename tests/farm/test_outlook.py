@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from wan_animate_blender.farm.flamenco import Manager, here
-from wan_animate_blender.farm.outlook import Farm, advice, look
+from wan_animate_blender.farm.outlook import REMEDY, VARIABLES, Farm, advice, look
 from wan_animate_blender.wire import BadInput
 
 from .manager import FakeManager, variable, worker
@@ -106,3 +108,10 @@ def test_a_folder_that_workers_of_another_system_do_not_know_is_said(
 def test_a_shot_that_is_too_large_for_the_farm_is_refused_before_anything_is_sent(fake: FakeManager) -> None:
     with pytest.raises(BadInput, match="the largest of this farm has 141"):
         advice(farm(fake), order(shot("A/e001", gpu_memory=200 * GB)))
+
+
+def test_the_sample_in_the_documentation_lacks_no_variable() -> None:
+    sample = (Path(__file__).parents[2] / "docs" / "flamenco.md").read_text("utf-8")
+    block = sample.split("\nvariables:\n")[1].split("```")[0]
+    assert set(re.findall(r"^  (\w+):$", block, re.MULTILINE)) == {*VARIABLES, "shared"}
+    assert REMEDY.split()[1] in sample

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .. import wire
-from .submission import SUBMISSION_FILE, Submission
+from .submission import SUBMISSION_FILE, Engine, Sent, Submission
 from .transport import BUSY, Answer, Transport
 
 JOB_TYPE = "wan-animate-shots"
@@ -36,7 +36,7 @@ GIGABYTE = 10**9
 """As GPUs are sold."""
 
 _API = "/api/v3"
-_WHERE = re.compile(r" at \S+ \([^()]*\.js:[^()]*(\([^()]*\))?\).*", re.DOTALL)
+_WHERE = re.compile(r" at (\S+ \()?[^\s()]*\.js:[0-9]+:.*", re.DOTALL)
 """What goja puts behind the text of an error."""
 
 
@@ -161,6 +161,18 @@ def script_version() -> str:
     if found is None:
         raise wire.Unavailable(f"{SCRIPT.name} of this add-on has no version; install the add-on again")
     return found[1]
+
+
+def save_script(folder: Path) -> Path:
+    """Copy our script into `folder`, from where somebody brings it to the Manager. Raises `BadInput`."""
+    copy = folder / SCRIPT.name
+    try:
+        wire.write_atomically(copy, SCRIPT.read_bytes())
+    except OSError as error:
+        raise wire.BadInput(
+            f"cannot write to {folder} ({error.strerror or error}); choose a folder that you may write to"
+        ) from error
+    return copy
 
 
 class Manager:
@@ -327,6 +339,13 @@ class Manager:
 
 
 _INSTALL = "press Save Job Type…, put the file into the folder 'scripts' beside flamenco-manager, then press Refresh"
+
+
+def send(manager: Manager, order: Order) -> Sent:
+    """Queue a submission, and say where it went. Raises what `version`, `job_type` and `submit` raise."""
+    manager.version()
+    job = manager.submit(job_of(order, manager.job_type()))
+    return Sent(engine=Engine.FLAMENCO, job=job, url=manager.url)
 
 
 def _objects(said: Any) -> list[dict[str, Any]]:
