@@ -52,6 +52,19 @@ def own() -> Path:
     return Path(bpy.utils.system_resource("DATAFILES", path="colormanagement")) / FILE
 
 
+def files() -> list[Path]:
+    """The files of the configuration that somebody chose, its LUTs included; [] for Blender's and OpenColorIO's own.
+
+    Raises `BadInput` where it refers to a LUT that is not there.
+    """
+    file = source()
+    if isinstance(file, str) or file == own():
+        return []
+    if file.suffix == ".ocioz":
+        return [file]
+    return [file, *_packed(file, file.stat().st_mtime_ns).luts.values()]
+
+
 def check(colour: Colour, transform: Transform) -> None:
     """Raise `BadInput` when the configuration that says what `colour` means cannot travel and has to."""
     file = source()

@@ -225,3 +225,8 @@ def add_curve(animation: bpy.types.AnimData, like: bpy.types.FCurve, path: str) 
     bags = (piece.channelbag(animation.action_slot) for piece in pieces)
     bag = next(bag for bag in bags if bag and like in list(bag.fcurves))
     return bag.fcurves.new(path, index=like.array_index)
+
+
+def compositing(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
+    """The nodes of a scene's compositor; since 5.0 they are a node group like any other."""
+    return scene.compositing_node_group if hasattr(scene, "compositing_node_group") else scene.node_tree

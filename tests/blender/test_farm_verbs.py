@@ -8,19 +8,18 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 import pytest
-from footage import read_png, write_png
+from footage import read_png
 from takes import take_of, whole_take_of
 
-from wan_animate_blender import identity, timeline
+from wan_animate_blender import timeline
 from wan_animate_blender.commands import main
-from wan_animate_blender.farm import reservation, results
+from wan_animate_blender.farm import reservation
 from wan_animate_blender.farm.submission import Submission, SubmittedShot
 from wan_animate_blender.request import prepare
 from wan_animate_blender.wire import OWNER_FILE, POSE_FILE, SHOT_FILE, ExitCode, Mode, Precision, Shot, claim_version
