@@ -16,7 +16,7 @@ from . import export, ledger, nuke, preferences, take, timeline
 from .chain import chain
 from .delivery import PATIENCE_SECONDS, deliver
 from .ending import Ended, Ending, interruptible, while_wanted
-from .farm import verbs
+from .farm import submitting, verbs
 from .headless import Tell, exporting, run, save, save_copy, tell_nothing, teller
 from .request import prepare
 from .session import Cancelled, Step, Work
@@ -85,6 +85,10 @@ def _import(arguments: argparse.Namespace, tell: Tell) -> None:
     script = {"script": str(nuke.write(folder))} if arguments.nuke else {}
     save_copy(arguments.save_as.resolve()) if arguments.save_as else save()
     tell("done", strips=[one.name for one in new], **script, message=take.summary(new[0]))
+
+
+def _submit(arguments: argparse.Namespace, tell: Tell) -> None:
+    submitting.submit_marked(arguments, _root(arguments), tell)
 
 
 def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
@@ -188,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(verbs.add_parser("export", help="write the shot folder of a strip"))
     _add_import(verbs.add_parser("import", help="put takes above the strips that they were made from, and save"))
     _add_generate(verbs.add_parser("generate", help="export, have it rendered, import, and save the file"))
+    _add_submit(verbs.add_parser("submit", help="hand all marked strips to a render farm"))
     return parser
 
 
@@ -236,6 +241,26 @@ def _add_generate(three: argparse.ArgumentParser) -> None:
     _add_shared(three)
 
 
+def _add_submit(four: argparse.ArgumentParser) -> None:
+    four.set_defaults(verb=_submit)
+    four.add_argument("--engine", required=True, choices=submitting.ENGINES)
+    four.add_argument(
+        "--to", metavar="PLACE", help="folder for another copy of the bundle, or Flamenco Manager's address"
+    )
+    four.add_argument("--strip", action="append", metavar="NAME", help="only this strip; may be given again")
+    four.add_argument("--dry-run", action="store_true", help="say as JSON what would be submitted, and write nothing")
+    four.add_argument("--allow-missing", action="store_true", help="also while files are missing")
+    four.add_argument(
+        "--gpu-memory", type=float, metavar="GIB", help="that each render needs; else the server is asked"
+    )
+    four.add_argument("--device", default="cuda", help="what renders there: cuda, mps or cpu")
+    four.add_argument("--chunk", type=int, metavar="N", help="shots that share one warm model at most (openjd)")
+    four.add_argument("--save-as", type=Path, metavar="FILE", help="what the farm saves with all takes in it")
+    four.add_argument("--render-edit", type=Path, metavar="FOLDER", help="let the farm render the edits there, too")
+    _add_out(four)
+    _add_told(four)
+
+
 def _add_out(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--out", type=Path, help="folder of all shots; else the one of the preferences")
 
@@ -249,6 +274,10 @@ def _add_settings(verb: argparse.ArgumentParser) -> None:
 
 def _add_shared(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--scene", help="scene of the sequencer; else the one that is open")
+    _add_told(verb)
+
+
+def _add_told(verb: argparse.ArgumentParser) -> None:
     how = verb.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="say how far it is, one JSON object a line")
     how.add_argument(

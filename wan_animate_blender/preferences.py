@@ -9,6 +9,7 @@ import bpy
 
 from . import desk
 from .client import Server, is_loopback
+from .farm.transport import checked_url
 from .language import translated
 from .session import News
 from .wire import BadInput, Unavailable
@@ -57,6 +58,11 @@ class WanAnimatePreferences(bpy.types.AddonPreferences):
         items=(("cpu", "CPU", "Works on every machine, for small models"), ("cuda", "CUDA", "An NVIDIA graphics card")),
     )
 
+    manager: bpy.props.StringProperty(
+        name="Flamenco Manager",
+        description="Address of the Flamenco Manager of the studio, such as http://manager:8080. Empty: there is none",
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
@@ -73,6 +79,8 @@ class WanAnimatePreferences(bpy.types.AddonPreferences):
         row.operator("wan_animate.start_server", icon="PLAY")
         row.operator("wan_animate.stop_server", icon="PAUSE")
         _news(layout, desk.SERVER)
+        layout.separator()
+        layout.prop(self, "manager")
 
 
 def _news(layout: bpy.types.UILayout, ticket: str) -> None:
@@ -103,12 +111,26 @@ def token() -> str:
 def server(url: str, token: str) -> Server:
     """Raises `Unavailable` for another machine while Blender's online access is off."""
     chosen = Server(url, token)
+    expect_allowed(url)
+    return chosen
+
+
+def expect_allowed(url: str) -> None:
+    """Raise `Unavailable` for another machine while Blender's online access is off."""
     if not (is_loopback(url) or bpy.app.online_access):
         raise Unavailable(
             f"{url} is another machine and Blender's online access is off; "
             "allow it under Preferences, System, Network, or use a server on this machine"
         )
-    return chosen
+
+
+def chosen_manager() -> str:
+    """Address of the Flamenco Manager; empty where there is none. Raises `Problem` when it may not be asked."""
+    url = preferences().manager
+    if not url:
+        return ""
+    expect_allowed(url)
+    return checked_url(url)
 
 
 def shots_folder() -> Path:

@@ -341,3 +341,94 @@ def test_while_a_take_is_missing_the_edit_is_not_rendered(submission: Path, root
     words = ["import", "--submission", str(submission), "--out", str(root), "--render-edit", str(tmp_path / "edit")]
     assert main(words) == ExitCode.UNAVAILABLE
     assert not (tmp_path / "edit").exists()
+
+
+# --- submit ---------------------------------------------------------------------------------------
+
+
+def submitted(root: Path, *words: str, engine: str = "openjd") -> int:
+    return main(["submit", "--engine", engine, "--out", str(root), *words])
+
+
+def test_submit_writes_a_bundle_and_another_copy_of_it(plate: Any, root: Path, tmp_path: Path, capsys: Any) -> None:
+    words = ["--to", str(tmp_path / "bundle"), "--gpu-memory", "20", "--device", "cpu", "--chunk", "3", "--json"]
+    assert submitted(root, *words) == ExitCode.DONE
+    folder = root / "farm" / "f001"
+    assert said(capsys)[-1]["submission"] == str(folder)
+    bundle = ["asset_references.json", "parameter_values.json", "template.json"]
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*bundle, "edit.blend", "sent.json", "submission.json"])
+    assert sorted(p.name for p in (tmp_path / "bundle").iterdir()) == bundle
+    assert files(tmp_path / "bundle").items() <= files(folder).items()
+    sent = Submission.loads((folder / "submission.json").read_bytes())
+    assert [(one.folder, one.gpu_memory) for one in sent.shots] == [("SH010/e001", 20 * 2**30)]
+    given = {one["name"]: one["value"] for one in json.loads(files(folder)["parameter_values.json"])["parameterValues"]}
+    assert (given["Device"], given["Shots"]) == ("cpu", str(root))
+    assert (given["SceneFile"], given["ResultFile"]) == (str(folder / "edit.blend"), str(folder / "edit_takes.blend"))
+    assert submitted(root, *words) == ExitCode.BAD_INPUT
+    assert "holds a job bundle already" in capsys.readouterr().err
+    assert not (root / "farm" / "f002").exists()
+
+
+def test_what_was_submitted_is_exported_and_imported_by_the_words_of_the_bundle(plate: Any, root: Path) -> None:
+    assert submitted(root) == ExitCode.DONE
+    folder = root / "farm" / "f001"
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "edit.blend"))
+    assert export(root) == ExitCode.DONE
+    take_of(root / "SH010/e001")
+    words = ["--out", str(root), "--save-as", str(folder / "edit_takes.blend")]
+    assert main(["import", "--submission", str(folder / "submission.json"), *words]) == ExitCode.DONE
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "edit_takes.blend"))
+    assert shown() == ["SH010 v001 character"]
+
+
+def test_a_strip_that_was_never_exported_is_marked_in_the_file(
+    edit: Any, unsaved: Any, root: Path, tmp_path: Path
+) -> None:
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "new.blend"))
+    assert submitted(root) == ExitCode.DONE
+    bpy.ops.wm.revert_mainfile()
+    strip = timeline.strips(bpy.context.scene.sequence_editor)["plate"]
+    sent = Submission.loads((root / "farm/f001/submission.json").read_bytes())
+    assert (strip.wan_animate.uid, strip.wan_animate.person.shot) == (sent.shots[0].uid, "SH010")
+
+
+def test_a_dry_run_says_the_preflight_as_json_and_writes_nothing(plate: Any, root: Path, capsys: Any) -> None:
+    before = Path(bpy.data.filepath).read_bytes()
+    assert submitted(root, "--dry-run") == ExitCode.DONE
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith('{"submission"')]
+    told = json.loads(line)
+    assert (told["files"], told["missing"], told["advice"]) == (11, [], [])
+    assert Submission.from_json(told["submission"]).shots[0].folder == "SH010/e001"
+    assert not root.exists()
+    assert Path(bpy.data.filepath).read_bytes() == before
+
+
+def test_missing_files_are_told_and_refused_unless_allowed(plate: Any, edit: Any, root: Path, capsys: Any) -> None:
+    font = bpy.data.volumes.new("smoke")
+    font.filepath = str(root.parent / "smoke.vdb")
+    edit.collection.objects.link(bpy.data.objects.new("smoke", font))
+    assert submitted(root, "--dry-run") == ExitCode.BAD_INPUT
+    output = capsys.readouterr()
+    assert "volume 'smoke': 1 of 1 files are missing, the first is smoke.vdb" in output.err
+    assert '"missing": ["volume' in output.out
+    assert submitted(root) == ExitCode.BAD_INPUT
+    assert not root.exists()
+    assert submitted(root, "--allow-missing") == ExitCode.DONE
+
+
+@pytest.mark.parametrize(("words", "engine", "code", "sentence"), [
+    (["--strip", "matte"], "openjd", ExitCode.BAD_INPUT, "no strip 'matte' is marked"),
+    (["--chunk", "0"], "openjd", ExitCode.BAD_INPUT, "the chunk is 0 shots"),
+    (["--chunk", "3"], "flamenco", ExitCode.BAD_INPUT, "--chunk goes with --engine openjd"),
+    (["--to", "http://127.0.0.1:9"], "flamenco", ExitCode.UNAVAILABLE, "127.0.0.1:9"),
+    (["--to", "http://192.0.2.1:8080"], "flamenco", ExitCode.UNAVAILABLE, "online access is off"),
+    ([], "flamenco", ExitCode.BAD_INPUT, "no Flamenco Manager is chosen; give its address by --to"),
+    ([], "slurm", ExitCode.BAD_INPUT, "invalid choice: 'slurm'"),
+])  # fmt: skip
+def test_what_cannot_be_submitted_is_one_sentence_and_nothing_is_written(
+    plate: Any, root: Path, capsys: Any, words: list[str], engine: str, code: ExitCode, sentence: str
+) -> None:
+    assert submitted(root, *words, engine=engine) == code
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+    assert not root.exists() or not list(root.rglob("*"))

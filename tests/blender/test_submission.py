@@ -16,7 +16,8 @@ from footage import new_effect, noise, write_png
 from wan_animate_blender import headless, identity, timeline
 from wan_animate_blender.farm import assets, collecting, inventory, results
 from wan_animate_blender.farm.submission import Asset, Submission
-from wan_animate_blender.farm.submit import Wish, expect_all, look, submit
+from wan_animate_blender.farm.submit import Send, Wish, expect_all, look
+from wan_animate_blender.farm.submit import submit as write
 from wan_animate_blender.wire import BadInput, claim_version
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -25,6 +26,10 @@ pytestmark = pytest.mark.usefixtures("addon")
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "shots"
+
+
+def submit(wish: Wish, *send: Send) -> Path:
+    return write(wish, look(wish), *send)
 
 
 def found(root: Path, *, edit: bool = False, missing: bool = True) -> dict[str, Asset]:
@@ -450,7 +455,7 @@ def test_of_a_submission_that_fails_nothing_is_left(
     if when == "copy":
         monkeypatch.setattr(headless, "save_copy", full)
     with pytest.raises(BadInput, match="the disk is full"):
-        submit(Wish(root=root), send=full)
+        submit(Wish(root=root), full)
     assert list(root.rglob("*")) == []
 
 

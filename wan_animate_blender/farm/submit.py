@@ -77,13 +77,13 @@ def expect_all(submission: Submission, wish: Wish) -> None:
         raise BadInput(f"{submission.missing[0]}{more}; restore or relink them, or allow missing files")
 
 
-def submit(wish: Wish, estimate: Estimate = _as_it_is, send: Send = _nowhere) -> Path:
-    """Make the submission's folder, `<root>/farm/f001`, with a copy of the file as it is in memory; return it.
+def submit(wish: Wish, submission: Submission, send: Send = _nowhere) -> Path:
+    """Make the folder of a `submission` that was just looked at, with a copy of the file as it is in memory.
 
-    Versions of exports are reserved. `send` hands it to an engine; when that or anything else goes wrong all of it goes
-    away again. Raises `BadInput`, also while something is missing and that was not allowed.
+    Returns it, `<root>/farm/f001`. Versions of exports are reserved, and `send` hands it to an engine; when that or
+    anything else goes wrong, all of it goes away again. Raises `BadInput`, also while something is missing and that was
+    not allowed.
     """
-    submission = look(wish, estimate)
     expect_all(submission, wish)
     with _reserved(wish.root, submission) as (folder, submission):
         _save_copy(folder / submission.file)
