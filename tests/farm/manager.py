@@ -166,7 +166,8 @@ class FakeManager:
         self.jobs[job] = {**body, **stamp, "id": job, "status": "queued", "activity": ""}
         self.tasks[job] = [
             {"id": str(uuid.uuid4()), "name": task["name"], "status": "queued", "priority": 50, "index_in_job": place,
-             "task_type": task["type"], "updated": stamp["updated"], "commands": task["commands"]}
+             "task_type": task["type"], "updated": stamp["updated"], "commands": task["commands"],
+             "after": task["after"]}
             for place, task in enumerate(made)
         ]  # fmt: skip
         return Reply(200, self.jobs[job])
