@@ -11,7 +11,7 @@ import bpy
 
 from . import growth, identity, ledger, take
 from .session import BUSY, Cancelled, News, Session, Step, Work
-from .wire import BadInput, Problem, TakeState
+from .wire import BadInput, Job, Problem, TakeState
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +85,12 @@ def _note(ticket: str, step: Step) -> None:
     if step.job and step.takes:
         ledger.note(ticket, step.job, step.server, step.takes)
     if step.take and _orders[ticket].imports:
-        _arrived.setdefault(ticket, []).append(_imported(step.take))
+        _arrived.setdefault(ticket, []).append(_imported(step.take, step.job))
     elif step.take:
         _arrived.setdefault(ticket, []).append(f"{step.take} is there; import it from the list of jobs")
 
 
-def _imported(folder: Path) -> str | Problem:
+def _imported(folder: Path, job: Job | None) -> str | Problem:
     """Put what arrived of a take above its strip, as one undo step of its own; where it lies, or why it does not."""
     try:
         arrived = take.read(folder)
@@ -98,7 +98,7 @@ def _imported(folder: Path) -> str | Problem:
         if found is None:
             raise BadInput(f"the take is in {folder}, but its strip is not in this file; import it where the strip is")
         if arrived.state is TakeState.COMPLETE:
-            ledger.end(arrived.strip, arrived.job)
+            ledger.end(arrived.strip, job.id if job else arrived.job)
         new = growth.bring(found[0], folder, options=take.Options(unfinished=True))
     except Problem as problem:
         log.warning("%s", problem)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import tempfile
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import bpy
 import bpy.utils.previews
 from bpy.props import CollectionProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from . import delivery, desk, ledger, resumption
+from . import delivery, desk, diagnosis, ledger, resumption
 from .board import Board, spoken
 from .client import Server
+from .farm import handling, receiving, watch
 from .language import grey, listed, refuse, tell
-from .preferences import chosen_server, preferences, shots_folder
+from .preferences import chosen_server, shots_folder
 from .session import Cancelled, News, Work
 from .sidebar import InSidebar, sentence
-from .wire import TAKES, WIRE_VERSION, BadInput, Job, JobState, Problem
+from .wire import TAKES, BadInput, Job, JobState, Problem
 
 TICKET = "jobs"
 """Of the work that keeps the board up to date."""
@@ -50,7 +47,7 @@ _previews: dict[str, Any] = {}
 def _fill() -> None:
     """Let the rows be the jobs that are to be listed, the newest first."""
     ours = bpy.context.window_manager.wan_animate_jobs
-    wanted = board.jobs[::-1] if ours.scope == "ALL" else _of_this_file()[::-1]
+    wanted = board.everything[::-1] if ours.scope == "ALL" else _of_this_file()[::-1]
     before, _listed[""] = _listed[""], wanted
     if [job.id for job in before] != [job.id for job in wanted] or len(ours.rows) != len(wanted):
         ours.rows.clear()
@@ -69,7 +66,7 @@ def _fill() -> None:
 
 def _of_this_file() -> tuple[Job, ...]:
     ours = ledger.uids()
-    return tuple(job for job in board.jobs if job.strip in ours)
+    return tuple(job for job in board.everything if job.strip in ours)
 
 
 def _select(ours: WanAnimateJobs) -> None:
@@ -138,6 +135,13 @@ def _look() -> None:
     stopped = desk.is_busy(TICKET) or (TICKET in desk.latest and desk.latest[TICKET].problem)
     if not stopped and not bpy.app.timers.is_registered(follow):
         bpy.app.timers.register(follow, first_interval=0.01)
+    if not desk.is_busy(receiving.LISTING) and not bpy.app.timers.is_registered(follow_submitted):
+        bpy.app.timers.register(follow_submitted, first_interval=0.01)
+
+
+def follow_submitted() -> None:
+    """The same for what was submitted to a farm."""
+    receiving.follow(board, _hear)
 
 
 # --- the panel ------------------------------------------------------------------------------------
@@ -165,8 +169,8 @@ class WAN_ANIMATE_PT_jobs(InSidebar, bpy.types.Panel):
         _look()
         layout.row().prop(ours, "scope", expand=True)
         layout.template_list("WAN_ANIMATE_UL_jobs", "", ours, "rows", ours, "active", rows=ROWS)
-        if board.problem:
-            sentence(layout, context, board.problem, "ERROR")
+        for problem in filter(None, (board.problem, board.hindrance)):
+            sentence(layout, context, problem, "ERROR")
         if job := selected():
             _draw_job(layout, context, job)
 
@@ -210,11 +214,16 @@ class OnJob:
         job = selected()
         if job is None or not cls.fits(job) or desk.is_busy(_ticket(job)):
             return grey(cls, cls.why_not)
-        return True
+        return grey(cls, cls.why_not_on_farm(job) if watch.place(job.id) else "")
 
     @classmethod
     def fits(cls, _: Job) -> bool:
         return True
+
+    @classmethod
+    def why_not_on_farm(cls, _: Job) -> str:
+        """Of a shot that was submitted, which no server has."""
+        return ""
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
@@ -229,13 +238,16 @@ class WAN_ANIMATE_OT_job_cancel(OnJob, bpy.types.Operator):
     bl_label = "Cancel Job"
     bl_description = "Stop the selected job; segments that are finished are kept on the server"
     why_not = "Select a job that waits or runs"
+    why_not_on_farm = staticmethod(handling.why_not)
 
     @classmethod
     def fits(cls, job: Job) -> bool:
         return not job.state.is_final
 
     def do(self, job: Job) -> None:
-        ask(job, lambda server: server.cancel(job.id))
+        if watch.place(job.id):
+            return receiving.order(_ticket(job), job, handling.cancel)
+        return ask(job, lambda server: server.cancel(job.id))
 
 
 class WAN_ANIMATE_OT_job_retry(OnJob, bpy.types.Operator):
@@ -243,12 +255,15 @@ class WAN_ANIMATE_OT_job_retry(OnJob, bpy.types.Operator):
     bl_label = "Retry Job"
     bl_description = "Queue the selected job again; segments that were finished are not rendered again"
     why_not = "Select a job that failed or was cancelled"
+    why_not_on_farm = staticmethod(handling.why_not)
 
     @classmethod
     def fits(cls, job: Job) -> bool:
         return job.state in AGAIN and not desk.is_busy(job.strip)
 
     def do(self, job: Job) -> None:
+        if watch.place(job.id):
+            return receiving.order(_ticket(job), job, handling.retry)
         server = chosen_server()
         takes = takes_of(job)
 
@@ -257,7 +272,7 @@ class WAN_ANIMATE_OT_job_retry(OnJob, bpy.types.Operator):
                 ledger.note(job.strip, again, server.url, takes)
                 resumption.resume()
 
-        ask(job, lambda server: server.retry(job.id), expect)
+        return ask(job, lambda server: server.retry(job.id), expect)
 
 
 class WAN_ANIMATE_OT_job_import(OnJob, bpy.types.Operator):
@@ -271,8 +286,10 @@ class WAN_ANIMATE_OT_job_import(OnJob, bpy.types.Operator):
         return job.frames > 0
 
     def do(self, job: Job) -> None:
+        if watch.place(job.id):
+            return receiving.bring(_ticket(job), job)
         server, takes = chosen_server(), takes_of(job)
-        desk.start(_ticket(job), lambda cancelled: delivery.fetch(server, job.id, takes, cancelled))
+        return desk.start(_ticket(job), lambda cancelled: delivery.fetch(server, job.id, takes, cancelled))
 
 
 class WAN_ANIMATE_OT_job_reveal(OnJob, bpy.types.Operator):
@@ -302,6 +319,7 @@ class WAN_ANIMATE_OT_job_remove(OnJob, bpy.types.Operator):
     bl_label = "Remove Job from List"
     bl_description = "Let the server forget the selected job and its frames; what was imported stays"
     why_not = "Select a job that has ended"
+    why_not_on_farm = staticmethod(handling.only_a_server)
 
     @classmethod
     def fits(cls, job: Job) -> bool:
@@ -341,21 +359,9 @@ def takes_of(job: Job) -> Path:
 
 
 def report(job: Job) -> str:
-    """What somebody needs to know who is to help: JSON without a token, or an address's user and password."""
-    address = urlsplit(preferences().url)
-    manifest = tomllib.loads((Path(__file__).parent / "blender_manifest.toml").read_text(encoding="utf-8"))
+    """What somebody needs to know of a job who is to help."""
     news = desk.latest.get(_ticket(job)) or desk.latest.get(job.strip)
-    said = {
-        "message": job.message or str((news and news.problem) or ""),
-        "wan-animate": manifest["version"],
-        "wire": WIRE_VERSION,
-        "server": {"host": address.hostname, "port": address.port, "version": board.version},
-        "blender": bpy.app.version_string,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "job": job.to_json(),
-    }
-    return json.dumps(said, indent=2, ensure_ascii=False)
+    return diagnosis.told(job, job.message or str((news and news.problem) or ""), board.version)
 
 
 classes = (

@@ -16,6 +16,8 @@ from . import identity, timeline
 from .wire import Job, JobState
 
 HIDDEN = {"HIDDEN"}
+FARM = "farm"
+"""In place of a server's address: the job is a shot that was submitted, its id that of `farm.watch`."""
 
 
 class WanAnimateJob(bpy.types.PropertyGroup):
@@ -96,10 +98,23 @@ def uids() -> set[str]:
 
 
 def waiting() -> dict[str, dict[str, Entry]]:
-    """The jobs of which something is expected, by the uids of their strips."""
+    """The jobs of servers of which something is expected, by the uids of their strips."""
     known = {uid: entries(uid) for uid in _with_jobs()}
-    open_ = {uid: {job: one for job, one in jobs.items() if not one.is_over} for uid, jobs in known.items()}
+    open_ = {
+        uid: {job: one for job, one in jobs.items() if not one.is_over and one.server != FARM}
+        for uid, jobs in known.items()
+    }
     return {uid: jobs for uid, jobs in open_.items() if jobs}
+
+
+def submitted() -> dict[str, Entry]:
+    """The shots of this file that were ever submitted to a farm, by their jobs."""
+    return {
+        one.name: Entry(one.server, one.shot, one.takes, one.is_over)
+        for _, strip in identity.all_strips()
+        for one in strip.wan_animate.jobs
+        if one.server == FARM
+    }
 
 
 def _with_jobs() -> set[str]:

@@ -15,6 +15,7 @@ from . import arrivals, desk, growth, jobs, take, timeline
 from .chain import chain
 from .client import Server
 from .delivery import make_anew
+from .farm import watch
 from .language import grey, refuse
 from .preferences import chosen_server, preferences
 from .session import BUSY, Cancelled, Work
@@ -78,6 +79,8 @@ class WAN_ANIMATE_OT_job_retake(_Retake, bpy.types.Operator):
         job = jobs.selected()
         if job is None or job.state is not JobState.DONE:
             return grey(cls, "Select a job that is done")
+        if watch.place(job.id):
+            return grey(cls, "A farm made it; re-take frames of its take, in the list of takes")
         return grey(cls, BUSY if desk.is_busy(job.strip) else "")
 
     def folder(self, _: bpy.types.Context) -> Path:

@@ -8,6 +8,7 @@ import bpy
 from bpy.props import IntProperty
 
 from . import jobs
+from .farm import handling, watch
 from .jobs import OnJob
 from .language import listed, translated
 from .sidebar import InSidebar, sentence
@@ -25,6 +26,7 @@ class WAN_ANIMATE_OT_job_pause(OnJob, bpy.types.Operator):
     bl_label = "Pause Job"
     bl_description = "Put the selected job aside until it is let go on; segments that are finished are kept"
     why_not = "Select a job that waits or runs"
+    why_not_on_farm = staticmethod(handling.only_a_server)
 
     @classmethod
     def fits(cls, job: Job) -> bool:
@@ -39,6 +41,7 @@ class WAN_ANIMATE_OT_job_resume(OnJob, bpy.types.Operator):
     bl_label = "Resume Job"
     bl_description = "Let the selected job go on at the segment where it stood, in the place where it waited"
     why_not = "Select a job that was put aside"
+    why_not_on_farm = staticmethod(handling.only_a_server)
 
     @classmethod
     def fits(cls, job: Job) -> bool:
@@ -52,6 +55,7 @@ class WAN_ANIMATE_OT_job_prefer(OnJob, bpy.types.Operator):
     bl_idname = "wan_animate.job_prefer"
     bl_label = "Prefer Job"
     why_not = "Select a job that has not ended"
+    why_not_on_farm = staticmethod(handling.only_a_server)
 
     by: IntProperty(default=STEP, options={"HIDDEN", "SKIP_SAVE"})
     """What is added to its priority."""
@@ -79,7 +83,7 @@ class WAN_ANIMATE_PT_turn(InSidebar, bpy.types.Panel):
         job = jobs.selected()
         if job and (said := standing(job)):
             sentence(self.layout, context, listed(said), "SORTTIME")
-        if job and not job.state.is_final:
+        if job and not job.state.is_final and not watch.place(job.id):
             _draw_buttons(self.layout.row(align=True), job)
 
 
@@ -94,6 +98,8 @@ def _draw_buttons(row: bpy.types.UILayout, job: Job) -> None:
 
 def standing(job: Job) -> list[str]:
     """Where a job stands among all others, such as "number 2 in the queue", "priority 10", "sent by Ada"."""
+    if where := watch.place(job.id):
+        return [f"submitted as {where.submission} to {job.by or 'no farm yet'}"]
     parts = [f"number {job.place} in the queue"] if job.place else []
     if job.priority:
         parts.append(f"priority {job.priority}")

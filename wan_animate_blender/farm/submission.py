@@ -54,6 +54,12 @@ class Engine(enum.StrEnum):
     HERE = "here"
     """This machine, by `openjd run`."""
 
+    @property
+    def label(self) -> str:
+        """For people."""
+        names = {Engine.OPENJD: "OpenJD", Engine.DEADLINE: "Deadline Cloud", Engine.FLAMENCO: "Flamenco"}
+        return names.get(self, "This machine")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sent(Message):
@@ -64,14 +70,6 @@ class Sent(Message):
     """Its id there, where it has one."""
     url: str = ""
     """Of a Flamenco Manager; only ever asked when it is the one of the preferences."""
-
-    @property
-    def title(self) -> str:
-        """For people."""
-        return {
-            Engine.OPENJD: "OpenJD", Engine.DEADLINE: "Deadline Cloud", Engine.FLAMENCO: "Flamenco",
-            Engine.HERE: "this machine",
-        }[self.engine]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,8 +60,10 @@ T = TypeVar("T")
 Voice = Callable[[Sent, Submission], Mapping[str, Job]]
 """What the engine that a submission was sent to says of its shots, by their folders; nothing where it says nothing.
 
-Of each answer counts what no folder can know: that it failed or was cancelled, and its message.
+Of each answer counts what no folder can know: that it waits for a worker, failed or was cancelled, and its message.
 """
+
+_ONLY_AN_ENGINE_KNOWS = (JobState.FAILED, JobState.CANCELLED, JobState.CANCELLING, JobState.PAUSED)
 
 
 def silent(_: Sent, __: Submission) -> Mapping[str, Job]:
@@ -189,16 +191,14 @@ class Eye:
         submission = read(folder)
         if submission is None:
             return
-        created = (folder / SUBMISSION_FILE).stat().st_mtime
-        where = sent(folder)
-        said = voice(where, submission) if where else {}
+        created, where = (folder / SUBMISSION_FILE).stat().st_mtime, sent(folder)
+        by = where.engine.label if where else ""
+        seen = {shot.folder: self._seen(shots, shot) for shot in submission.shots}
+        is_over = all(job.state is JobState.DONE for job in seen.values())
+        said = _asked(voice, where, submission) if where and not is_over else {}
         for shot in submission.shots:
-            seen = self._seen(shots, shot)
-            job = replace(
-                seen, id=Place(folder.name, shot.folder).id, strip=shot.uid, created=created,
-                by=where.title if where else "",
-            )  # fmt: skip
-            yield _joined(job, said.get(shot.folder))
+            job = replace(seen[shot.folder], strip=shot.uid, created=created, by=by)
+            yield _joined(replace(job, id=Place(folder.name, shot.folder).id), said.get(shot.folder))
 
     def _seen(self, shots: Path, shot: SubmittedShot) -> Job:
         """As its folders say it, without a name."""
@@ -253,13 +253,23 @@ def _names(shots: Path, named: Collection[str]) -> list[str]:
     return sorted(newer, key=lambda name: int(name.removeprefix(PREFIX)))
 
 
+def _asked(voice: Voice, where: Sent, submission: Submission) -> Mapping[str, Job]:
+    """What the engine says; why it says nothing, of each shot, where it does not answer."""
+    try:
+        return voice(where, submission)
+    except Problem as problem:
+        silence = Job(id="", shot="", state=JobState.QUEUED, message=str(problem))
+        return {shot.folder: silence for shot in submission.shots}
+
+
 def _joined(job: Job, said: Job | None) -> Job:
     """What the folders and the engine say together: a whole take is whole whatever an engine thinks of it."""
     if said is None or job.state is JobState.DONE:
         return job
-    if said.state.is_final and said.state is not JobState.DONE:
-        return replace(job, state=said.state, stage=said.stage, message=said.message or job.message)
-    return replace(job, message=said.message or job.message)
+    message = said.message or job.message
+    if said.state in _ONLY_AN_ENGINE_KNOWS or (job.state, said.state) == (JobState.QUEUED, JobState.RUNNING):
+        return replace(job, state=said.state, stage=said.stage, message=message)
+    return replace(job, message=message)
 
 
 # --- beside ---------------------------------------------------------------------------------------
