@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import bpy
 import numpy as np
 import pytest
 from footage import read_png
+from serving import PATIENCE
 from takes import take_of, whole_take_of
 
 from wan_animate_blender import timeline
@@ -156,36 +156,45 @@ def test_of_two_makers_the_first_stays_and_the_second_is_content(plate: Any, roo
 def test_a_signal_ends_it_and_the_version_is_free_for_the_next_one(plate: Any, root: Path) -> None:
     reservation.reserve(root, "SH010")
 
-    def send() -> None:
-        while not list(root.glob("SH010/.e001.*.part/pl*")):
-            time.sleep(0.001)
+    def send(*_: object) -> None:
+        assert list(root.glob("SH010/.e001.*.part/plate/*"))
+        bpy.app.handlers.render_pre.remove(send)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    plate.wan_animate.person.face = "rig"  # rendered after the plate
-    threading.Thread(target=send, daemon=True).start()
+    bpy.app.handlers.render_pre.append(send)  # the matte is rendered, after the plate was copied
     assert export(root) == ExitCode.TERMINATED
+    assert send not in bpy.app.handlers.render_pre
     assert [p.name for p in (root / "SH010").iterdir()] == ["e001"]
     assert files(root) == {}
 
 
+HANG = """
+import time, bpy
+bpy.app.handlers.render_pre.append(lambda *_: time.sleep(3600))
+"""
+
+
 def test_a_worker_that_is_killed_is_in_nobodys_way(
-    plate: Any, root: Path, blender: tuple[Path, dict[str, str]]
+    plate: Any, root: Path, blender: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
-    plate.wan_animate.person.face = "rig"
-    bpy.ops.wm.save_mainfile()
-    words = ["-b", bpy.data.filepath, "--python-exit-code", "3", "--command", "wan_animate"]
-    line = [str(blender[0]), *words, "export", "--shot", "SH010/e003", "--out", str(root), "--progress", "openjd"]
+    (tmp_path / "hang.py").write_text(HANG)
+    start = [str(blender[0]), "-b", bpy.data.filepath, "--python-exit-code", "3"]
+    words = ["--command", "wan_animate", "export", "--shot", "SH010/e003", "--out", str(root), "--progress", "openjd"]
+    line = [*start, "--python", str(tmp_path / "hang.py"), *words]
     killed = subprocess.Popen(line, env=blender[1], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list(root.glob("SH010/.e003.*.part/plate/*")) and killed.poll() is None:
+    while len(list(root.glob("SH010/.e003.*.part/plate/*"))) < 5 and killed.poll() is None:
         time.sleep(0.01)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
     assert not (root / "SH010/e003").exists()
-    done = subprocess.run(line, env=blender[1], capture_output=True, text=True, timeout=300)
+    assert len(list(root.glob("SH010/.e003.*.part"))) == 1
+    done = subprocess.run([*start, *words], env=blender[1], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == ExitCode.DONE, done.stdout + done.stderr
     assert "openjd_progress: 100.0" in done.stdout.splitlines()
     assert [p.name for p in (root / "SH010").iterdir()] == ["e003"]
-    assert main(["export", "--shot", "SH010/e003", "--out", str(root)]) == ExitCode.DONE
+    again = subprocess.run([*start, *words], env=blender[1], capture_output=True, text=True, timeout=PATIENCE)
+    assert again.returncode == ExitCode.DONE
+    assert "openjd_status: done SH010/e003 was exported before" in again.stdout.splitlines()
 
 
 # --- the person behind ----------------------------------------------------------------------------
