@@ -5,6 +5,7 @@ Knows no segments and no model.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,13 @@ class Written:
     """What the model was not shown of the plate as it is, inside the region."""
 
 
+class _Own(threading.local):
+    """What each thread has for itself."""
+
+    def __init__(self) -> None:
+        self.canvas = composite.Canvas()
+
+
 class Layering:
     """Makes and writes the layers of one take, frame by frame; may be shared by threads."""
 
@@ -54,6 +62,7 @@ class Layering:
         self._space = self._shot.space if self._shot.shot.mode is Mode.REPLACE else None
         chosen = self._shot.shot.settings.finish.format
         self._depth = np.uint16 if chosen is Format.PNG16 else np.uint8
+        self._own = _Own()
         self._has_effects = keeps_effects(self._shot.shot) or Extra.EFFECTS in take.take.layers
         self._compression = Format.EXR_PIZ if chosen is Format.EXR_PIZ else Format.EXR_ZIP
 
@@ -116,8 +125,10 @@ class Layering:
         if Extra.BACKGROUND in asked:
             found[Extra.BACKGROUND.value] = plate.copy()  # the plate becomes the comp
         if Extra.UNGRAINED in asked:
-            found[Extra.UNGRAINED.value] = composite.element(made, alpha, self._depth, light)[0]
-        return found | composite.layers(plate, made, alpha, self._depth, light, fitting.grain(i)), clipped
+            part, box = composite.element(made, alpha, self._depth, light)
+            found[Extra.UNGRAINED.value] = self._own.canvas.draw(Extra.UNGRAINED, (*alpha.shape, 4), box, part)
+        grain = fitting.grain(i)
+        return found | composite.layers(plate, made, alpha, self._depth, light, grain, self._own.canvas), clipped
 
     def _extra(self, layer: str, i: int, made: Floats) -> Picture:
         """What is delivered as the model was shown it, and all that it made."""

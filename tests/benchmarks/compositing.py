@@ -17,6 +17,7 @@ import pstats
 import resource
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -190,6 +191,13 @@ class BareWriter:
             OpenEXR.File(self._header, channels).write(str(self._folder / layer / f"bare{i:04d}.exr"))
 
 
+class Own(threading.local):
+    """Memory of one thread."""
+
+    def __init__(self, plate: np.ndarray) -> None:
+        self.plate, self.canvas = plate.copy(), composite.Canvas()
+
+
 class Composited:
     """Layers made of plate, alpha and the model's frame, all in memory at the plate's size, and written for good."""
 
@@ -198,10 +206,14 @@ class Composited:
         assert shot.space
         self._folder, self._space, self._format = on.take.folder, shot.space, chosen
         self._plate, self._alpha = shot.stored_plate(0), on.signals.alpha(0)
+        self._own = Own(self._plate)
         self._made = on.signals.windows[0].back(made(on.signals))
 
     def __call__(self, i: int) -> None:
-        layers = composite.layers(self._plate.copy(), self._made, self._alpha, light=self._space.light)
+        np.copyto(self._own.plate, self._plate)  # which the frame before has made its comp
+        layers = composite.layers(
+            self._own.plate, self._made, self._alpha, light=self._space.light, canvas=self._own.canvas
+        )
         for layer, picture in layers.items():
             write_picture(self._folder / layer / f"quick{i:04d}.exr", picture, compression=self._format)
 
