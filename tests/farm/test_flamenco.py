@@ -59,9 +59,9 @@ def test_a_job_is_checked_then_queued_with_a_task_for_each_step(fake: FakeManage
 
 
 def test_a_job_is_limited_to_the_workers_of_a_tag(fake: FakeManager) -> None:
-    fake.tags = [{"id": "t2", "name": "night"}, {"id": "t1", "name": "day"}]
+    fake.tags = [{"id": "t1", "name": "night"}, {"id": "t2", "name": "day"}]
     manager = Manager(fake.url)
-    assert manager.tags() == (Tag(id="t1", name="day"), Tag(id="t2", name="night"))
+    assert manager.tags() == (Tag(id="t2", name="day"), Tag(id="t1", name="night"))
     job = manager.submit(job_of(order(tag="t2", priority=70), manager.job_type()))
     assert fake.jobs[job]["worker_tag"] == "t2" and fake.jobs[job]["priority"] == 70
 
