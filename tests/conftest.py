@@ -39,6 +39,10 @@ from wan_animate_server.video import write_picture
 # As the command line does it; tests that run side by side would otherwise spin on each other's cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# What commands say is read here, not seen: no colours and no width of whoever started the tests.
+for _ in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "COLUMNS", "TERMINAL_WIDTH"):
+    os.environ.pop(_, None)
+
 # A property is asked the same examples every time, so that no change is blamed for what chance found; whoever wants to
 # find more runs `pytest --hypothesis-profile search`. How long an example takes says something of the machine only.
 _PATIENT = effort(deadline=None, suppress_health_check=[HealthCheck.too_slow])

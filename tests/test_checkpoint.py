@@ -201,8 +201,9 @@ def test_the_diffusers_folder_loads_and_computes_what_diffusers_computes(part: P
     peer = randomised(peers()[part])
     peer.save_pretrained(tmp_path / FOLDERS[part], max_shard_size="40KB")
     ours, theirs = ours_and_theirs(part, loaded(tmp_path, part), peer)
-    assert ours.std() > 1e-2
-    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    assert theirs.std() > 1e-2
+    # Rounding alone, which other processors do otherwise, comes to 6e-5 of it in the transformer.
+    torch.testing.assert_close(ours, theirs, atol=1e-3 * float(theirs.std()), rtol=0)
 
 
 def test_at_full_size_every_reference_name_has_its_place_and_shape() -> None:

@@ -20,6 +20,7 @@ from wan_animate_server.datafolder import DataFolder
 from wan_animate_server.jobs import Jobs
 from wan_animate_server.roster import Roster
 
+from .serving import PATIENCE
 from .test_client import TOKEN, free_port, serving
 
 
@@ -53,7 +54,7 @@ def listening(answer: bytes) -> Iterator[int]:
                 while True:
                     line, _ = door.accept()
                     with line:
-                        line.settimeout(1)
+                        line.settimeout(PATIENCE)
                         with contextlib.suppress(TimeoutError):
                             line.recv(4096)
                             line.sendall(answer)

@@ -18,7 +18,7 @@ from wan_animate_blender.client import Server
 from wan_animate_blender.wire import WIRE_HEADER, BadInput, ExitCode, Unavailable
 from wan_animate_server.listening import Place
 
-from .serving import Running, serving
+from .serving import PATIENCE, Running, serving
 from .test_server import fails, refusal
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="serves as a process of this machine")
@@ -73,7 +73,7 @@ def port(server: Running) -> int:
 def ask(server: Running, certificates: Certificates, host: str, at: str = "127.0.0.1") -> requests.Response:
     headers = {"Host": host, "Authorization": f"Bearer {server.token}", WIRE_HEADER: "1"}
     url = f"https://{at}:{port(server)}/v1/jobs"
-    return requests.get(url, headers=headers, timeout=10, verify=str(certificates.authority))
+    return requests.get(url, headers=headers, timeout=PATIENCE, verify=str(certificates.authority))
 
 
 def test_whoever_listens_elsewhere_must_encrypt(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_addons_client_trusts_the_authority_of_the_environment(
 
 def test_plain_http_is_not_answered_there(encrypted: Running) -> None:
     with pytest.raises(requests.ConnectionError):
-        requests.get(f"http://127.0.0.1:{port(encrypted)}/v1/health", timeout=10)
+        requests.get(f"http://127.0.0.1:{port(encrypted)}/v1/health", timeout=PATIENCE)
 
 
 def test_old_tls_is_not_spoken(encrypted: Running, certificates: Certificates) -> None:
@@ -161,7 +161,7 @@ def test_behind_a_proxy_nobody_else_is_served(tmp_path: Path) -> None:
     with serving(tmp_path / "server", *more) as server:
         headers = {"Host": NAME, "Authorization": f"Bearer {server.token}", WIRE_HEADER: "1"}
         for address, status in (("127.0.0.1", 200), (_address(), 403)):
-            reply = requests.get(f"http://{address}:{port(server)}/v1/jobs", headers=headers, timeout=10)
+            reply = requests.get(f"http://{address}:{port(server)}/v1/jobs", headers=headers, timeout=PATIENCE)
             assert reply.status_code == status
         refusal(reply, 403, "not-the-proxy")
 

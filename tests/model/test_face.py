@@ -56,7 +56,7 @@ def test_the_blur_keeps_brightness() -> None:
 def test_an_expression_is_a_sum_of_orthonormal_directions(randomise: Callable[..., MotionEncoder]) -> None:
     direction = randomise(MotionEncoder(SMALL)).dec.direction
     basis = direction(torch.eye(SMALL.motion_dim))
-    torch.testing.assert_close(basis @ basis.T, torch.eye(SMALL.motion_dim), atol=1e-6, rtol=0)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(SMALL.motion_dim), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -281,4 +281,4 @@ def test_the_last_latents_of_two_segments_equal_diffusers(
     assert len(found) == len(expected) == 2
     for one, other in zip(found, expected, strict=True):
         assert other.std() > 0.1
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+        torch.testing.assert_close(one, other, atol=5e-4, rtol=0)

@@ -146,7 +146,7 @@ def test_the_right_hand_covers_the_left() -> None:
 def test_the_neck_is_midway_between_the_shoulders_with_their_mean_confidence() -> None:
     keypoints = sure((5, 100, 40), (6, 20, 60))
     keypoints[5, 2] = 0.2
-    np.testing.assert_allclose(body_points(keypoints)[1], [60, 50, 0.6])
+    np.testing.assert_allclose(body_points(keypoints)[1], [60, 50, 0.6], rtol=1e-6)
     assert draw(keypoints, 128, 128)[50, 60].tolist() == [255, 85, 0]
 
 

@@ -33,7 +33,7 @@ def run_two(folder: Path, order: Order, drawn: world.Clips) -> list[dict[str, An
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
          "tests.train.member", str(folder), asked],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'server'}"}, capture_output=True, text=True,
-        timeout=240, check=False,
+        timeout=1200, check=False,
     )  # fmt: skip
     assert started.returncode == 0, started.stderr
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
