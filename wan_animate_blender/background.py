@@ -33,8 +33,8 @@ from .wire import (
     Unavailable,
 )
 
-KILL_SECONDS = 1.0
-"""How long a background Blender may take to end by itself before it is killed."""
+END_SECONDS, KILL_SECONDS = 1.0, 8.0
+"""How long a background Blender may take to end by itself before it is killed, and then until it is gone."""
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -157,11 +157,11 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the process and all that it may have started."""
     if process.stdin:
         process.stdin.close()
-    for number in (signal.SIGTERM, KILL):
+    for number, seconds in ((signal.SIGTERM, END_SECONDS), (KILL, KILL_SECONDS)):
         if process.poll() is None:
             _signal(process, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(KILL_SECONDS)
+                process.wait(seconds)
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:

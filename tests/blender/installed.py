@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import bpy
+from serving import PATIENCE, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TOOL = Path(bpy.utils.system_resource("SCRIPTS")) / "addons_core" / "bl_pkg" / "cli" / "blender_ext.py"
 WHEEL = ROOT / "server" / "wan_animate_server" / "demo" / "wheel.py"
 
@@ -28,7 +28,7 @@ os._exit(done != {"FINISHED"})
 
 def tool(*arguments: str) -> str:
     """Run Blender's extension tool; its output. Fails the test when it fails."""
-    done = subprocess.run([sys.executable, str(TOOL), *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, str(TOOL), *arguments], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -57,6 +57,6 @@ def launcher(folder: Path) -> Path:
 
 def run_blender(arguments: list[str], environment: dict[str, str]) -> str:
     """The output of a Blender process that must end well."""
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -21,12 +21,6 @@ def use(served: Served) -> None:
     preferences.url, preferences.token = served.url, served.token
 
 
-def render_for_ever(strip: Any) -> None:
-    """Let the strip's next job take minutes on the fastest machine: somebody has to cancel it."""
-    ours = strip.wan_animate
-    ours.steps, ours.guidance, ours.area = 1000, 2.0, 512 * 512
-
-
 def until_done(ticket: str) -> None:
     """Be Blender's timer until all work is over."""
     deadline = time.monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""The server in its own environment and its own process, as beside a real Blender; jobs wait in it when they shall."""
+"""The server in its own environment and its own process, as beside a real Blender; jobs wait where a test says."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from wan_animate_blender.wire import WIRE_HEADER
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "WAN_ANIMATE_SERVER_PYTHON"
+HOLD = "hold.json"
 
 PATIENCE = 300.0
 """Seconds that a machine may take for anything before a test gives up."""
@@ -48,13 +49,28 @@ class Served:
         requests.post(f"{self.url}/v1/queue/{verb}", headers=headers, timeout=PATIENCE).raise_for_status()
 
     @contextmanager
-    def holding(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Meanwhile no job begins: what is done to one that waits is done to it before any machine has rendered it."""
         self.tell_queue("pause")
         try:
             yield
         finally:
             self.tell_queue("resume")
+
+    @contextmanager
+    def holding(self, *, frames: int = 0, step: int = 0) -> Iterator[None]:
+        """Meanwhile a render waits as soon as that many frames are there and the next segment has made `step` steps.
+
+        It hears everything all the same (tests/holding).
+        """
+        file = self.token_file.with_name(HOLD)
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps({"frames": frames, "step": step}))
+        new.replace(file)
+        try:
+            yield
+        finally:
+            file.unlink()
 
 
 @contextmanager
@@ -77,11 +93,12 @@ def serving(folder: Path, port: int = 0) -> Iterator[Served]:
         pytest.fail(f"set {PYTHON} to the Python of an environment in which the server is installed")
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)  # a killed one leaves it behind
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "server", ROOT / "tests" / "holding")))
     arguments = ["serve", "--port", str(port), "--data", str(folder / "data"), "--token-file", str(folder / "token")]
     process = subprocess.Popen(
         [os.environ[PYTHON], "-m", "wan_animate_server", *arguments, "--ready-file", str(ready), "--with-parent"],
         stdin=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "server")))},
+        env={**os.environ, "PYTHONPATH": path, "WAN_ANIMATE_TESTS_HOLD": str(folder / HOLD)},
     )
     try:
         wait_for(lambda: process.poll() is not None or ready.exists())

@@ -14,6 +14,7 @@ import bpy
 import numpy as np
 import pytest
 from footage import light, new_effect, noise, read_numbers, read_png, write_exr, write_png
+from serving import PATIENCE
 
 from wan_animate_blender import colours, footage, plate, timeline
 from wan_animate_blender.wire import BadInput, Colour, Encoding, FrameRow, RasterKind
@@ -340,7 +341,8 @@ def under(viewed: str, folder: Path) -> dict[str, list[str]]:
     here = Path(__file__)
     subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps([str(here.parent), str(here.parents[2])]), str(folder)],
-        env={**os.environ, "OCIO": str(folder / "config.ocio")}, check=True, timeout=120, stdout=subprocess.DEVNULL,
+        env={**os.environ, "OCIO": str(folder / "config.ocio")},
+        check=True, timeout=PATIENCE, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     return json.loads((folder / "found.json").read_text())
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
+import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 import bpy
 import pytest
 from footage import new_effect, noise
-from serving import Served
+from serving import Served, wait_for
 from takes import export_of, take_of, whole_take_of
 
 from wan_animate_blender import identity, ledger, timeline
+from wan_animate_blender.client import Server
 from wan_animate_blender.commands import main
-from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, ExitCode, Extra, Shot, Take
+from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, ExitCode, Extra, JobState, Shot, Take
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -134,18 +136,22 @@ def test_generate_goes_the_whole_way(plate: Any, served: Served, tmp_path: Path,
     (signal.SIGTERM, ExitCode.TERMINATED),
 ])  # fmt: skip
 def test_a_signal_ends_an_export_and_nothing_of_it_stays(
-    plate: Any, tmp_path: Path, number: signal.Signals, code: ExitCode
+    plate: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals, code: ExitCode
 ) -> None:
-    shot = tmp_path / "wan_animate" / "SH010"
+    shot, written = tmp_path / "wan_animate" / "SH010", list[Path]()
 
-    def send() -> None:
-        while not list(shot.glob("e001/plate/*.png")):
-            time.sleep(0.001)
-        os.kill(os.getpid(), number)
+    class Sender(io.StringIO):
+        """As soon as a frame of the plate is told, somebody who reads that sends the signal."""
 
-    plate.wan_animate.person.face = "rig"  # rendered after the plate
-    threading.Thread(target=send, daemon=True).start()
-    assert main(["export", "--strip", "plate"]) == code
+        def write(self, text: str) -> int:
+            if '"plate"' in text and not written:
+                written.extend(shot.glob("e001/plate/*.png"))
+                os.kill(os.getpid(), number)
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdout", Sender())
+    assert main(["export", "--strip", "plate", "--json"]) == code
+    assert len(written) == 1
     assert list(shot.iterdir()) == []
     assert [scene.name for scene in bpy.data.scenes] == ["Scene"]
 
@@ -180,18 +186,16 @@ def test_a_handler_that_was_there_before_python_does_not_end_an_export(
 def test_ctrl_c_while_the_server_renders_cancels_the_job_and_keeps_the_export(
     plate: Any, served: Served, tmp_path: Path, capsys: Any
 ) -> None:
-    plate.wan_animate.steps = 500
-
     def send() -> None:
-        while not list(tmp_path.glob("shots/SH010/e001/shot.json")):
-            time.sleep(0.01)
-        time.sleep(1.0)
+        server = Server(served.url, served.token)
+        wait_for(lambda: any(job.state is JobState.RUNNING for job in server.jobs()))
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=send, daemon=True).start()
     where = ["--server", served.url, "--token-file", str(served.token_file), "--out", str(tmp_path / "shots")]
     before = signal.getsignal(signal.SIGINT)
-    assert main(["generate", "--strip", "plate", *where, "--json"]) == ExitCode.INTERRUPTED
+    with served.holding(step=1):
+        threading.Thread(target=send, daemon=True).start()
+        assert main(["generate", "--strip", "plate", *where, "--json"]) == ExitCode.INTERRUPTED
     assert signal.getsignal(signal.SIGINT) == before
     *steps, last = said(capsys)
     assert [step["job"]["state"] for step in steps if step["job"]][-1] == "cancelled"

@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 import pytest
 from footage import write_exr
-from serving import PYTHON, ROOT
+from serving import PATIENCE, PYTHON, ROOT
 from test_colours import CANVAS, SOURCE, exported, picture, said
 
 from wan_animate_blender import colours, configuration
@@ -44,7 +44,7 @@ def server_on(folder: Path, colour: Colour, transform: Transform) -> dict[str, A
     done = subprocess.run(
         [os.environ[PYTHON], str(Path(__file__).with_name("read_colour.py")), str(folder)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "server")))},
-        check=True, capture_output=True, timeout=120,
+        check=True, capture_output=True, timeout=PATIENCE,
     )  # fmt: skip
     return json.loads(done.stdout)
 

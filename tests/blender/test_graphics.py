@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 import pytest
+from serving import PATIENCE
 
 from wan_animate_blender import graphics, plate, timeline
 from wan_animate_blender.wire import BadInput
@@ -37,6 +38,6 @@ def test_what_is_said_of_the_graphics_driver_is_true() -> None:
         "scene.render.resolution_x = scene.render.resolution_y = 16; bpy.ops.render.render(); "
         "sys.stdout.flush(); os._exit(0)"
     )
-    drawn = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=200, check=False)
+    drawn = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=PATIENCE, check=False)
     graphics.works.cache_clear()
     assert graphics.works() == (drawn.returncode == 0)

@@ -10,8 +10,8 @@ from typing import Any
 
 import bpy
 import pytest
-from panel import PREFERENCES, Paper, draw, look_until, render_for_ever, tick_until, until_done, use
-from serving import Served, wait_for
+from panel import PREFERENCES, Paper, draw, look_until, tick_until, until_done, use
+from serving import Served
 
 from wan_animate_blender import desk, jobs, ledger, panels, preferences, timeline
 from wan_animate_blender.wire import Job, JobState
@@ -130,15 +130,15 @@ def test_nobody_is_asked_while_nobody_looks(served: Served, monkeypatch: pytest.
 
 def test_a_job_is_seen_while_it_is_made_and_cancelled(plate: Any, served: Served, background: Path) -> None:
     use(served)
-    render_for_ever(plate)
-    uid = send(plate)
-    look_until(lambda: jobs.board.picture.data and "job" in jobs._previews["job"])
-    assert jobs._previews["job"]["job"].image_size[0] > 0
-    look_until(lambda: "picture" in draw(jobs.WAN_ANIMATE_PT_jobs))
-    tick_until(lambda: any("denoising" in line for line in draw(panels.WAN_ANIMATE_PT_strip)))
-    assert not bpy.ops.wan_animate.job_retry.poll()
-    assert not bpy.ops.wan_animate.job_remove.poll()
-    cancel(uid)
+    with served.holding(step=1):
+        uid = send(plate, steps=2)
+        look_until(lambda: jobs.board.picture.data and "job" in jobs._previews["job"])
+        assert jobs._previews["job"]["job"].image_size[0] > 0
+        look_until(lambda: "picture" in draw(jobs.WAN_ANIMATE_PT_jobs))
+        tick_until(lambda: any("denoising" in line for line in draw(panels.WAN_ANIMATE_PT_strip)))
+        assert not bpy.ops.wan_animate.job_retry.poll()
+        assert not bpy.ops.wan_animate.job_remove.poll()
+        cancel(uid)
     settle(uid)
 
 
@@ -153,8 +153,9 @@ def cancel(uid: str) -> None:
 
 def test_a_job_that_was_cancelled_is_tried_again(plate: Any, served: Served, background: Path) -> None:
     use(served)
-    with served.holding():
+    with served.paused():
         uid = send(plate)
+        assert not bpy.ops.wan_animate.job_import.poll()
         cancel(uid)
     assert bpy.ops.wan_animate.job_retry() == {"FINISHED"}
     tick_until(names)
@@ -168,27 +169,12 @@ def test_a_failed_job_says_why_and_is_tried_again(plate: Any, served: Served, ba
     look_until(lambda: selected().state is JobState.FAILED and not desk.is_busy(uid))
     assert "nobody" in " ".join(draw(jobs.WAN_ANIMATE_PT_jobs))
     (job,) = ledger.entries(uid)
-    with served.holding():
+    with served.paused():
         bpy.ops.wan_animate.job_retry()
         tick_until(lambda: desk.is_busy(uid))
     settle(uid)
     assert "could not render SH010" in str(desk.latest[uid].problem)
     assert list(ledger.entries(uid)) == [job]
-
-
-LONG, SOME = 21, 40
-"""Frames of five segments and the steps of each: many are left when the first segment is seen to be there."""
-
-
-def put_aside(job: str) -> int:
-    """Pause `job` between its first segment and its last; how many frames of it are there."""
-    server = preferences.chosen_server()
-    wait_for(lambda: server.job(job).frames)
-    server.pause(job)
-    wait_for(lambda: server.job(job).state is JobState.PAUSED)
-    there = server.job(job).frames
-    assert 0 < there < LONG
-    return there
 
 
 def test_what_is_there_is_imported_while_the_rest_is_rendered_and_grows(
@@ -198,21 +184,18 @@ def test_what_is_there_is_imported_while_the_rest_is_rendered_and_grows(
     plate.wan_animate.segment, plate.wan_animate.overlap = 5, "1"
     strips = timeline.strips(bpy.context.scene.sequence_editor)
     for name in ("plate", "matte"):
-        timeline.set_frame_range(strips[name], 10, 10 + LONG)
-    with served.holding():
-        uid = send(plate, steps=SOME)
-        assert not bpy.ops.wan_animate.job_import.poll()
-    there = put_aside(jobs.board.selected)
-    look_until(lambda: selected().frames == there)
-    assert bpy.ops.wan_animate.job_import() == {"FINISHED"}
-    tick_until(lambda: TAKE in names())
-    assert timeline.frame_range(strips[TAKE]) == (10, 10 + there)
-    assert desk.is_busy(uid)
-    preferences.chosen_server().resume(jobs.board.selected)
+        timeline.set_frame_range(strips[name], 10, 19)
+    with served.holding(frames=1, step=1):
+        uid = send(plate)
+        look_until(lambda: selected().frames)
+        assert bpy.ops.wan_animate.job_import() == {"FINISHED"}
+        tick_until(lambda: TAKE in names())
+        assert timeline.frame_range(strips[TAKE]) == (10, 15)
+        assert desk.is_busy(uid)
     tick_until(lambda: not desk.is_busy(uid))
     settle(uid)
     assert names() == {TAKE}
-    assert timeline.frame_range(strips[TAKE]) == (10, 10 + LONG)
+    assert timeline.frame_range(strips[TAKE]) == (10, 19)
     assert [folder.name for folder in (tmp_path / "wan_animate" / "SH010" / "takes").iterdir()] == ["v001"]
     assert [entry.is_over for entry in ledger.entries(uid).values()] == [True]
 

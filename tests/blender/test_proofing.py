@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 import pytest
 from footage import read_png
-from panel import draw, render_for_ever, tick_until, until_done, use
+from panel import draw, tick_until, until_done, use
 from serving import Served, wait_for
 
 from wan_animate_blender import desk, preferences, proof, proofing, timeline
@@ -72,15 +72,15 @@ def test_it_can_be_cancelled_and_the_server_renders_none_of_it(
 ) -> None:
     use(served)
     edit.frame_current = 15
-    render_for_ever(plate)
     known = {job.id for job in preferences.chosen_server().jobs()}
-    bpy.ops.wan_animate.test_frame()
     ticket = f"proof {plate.wan_animate.uid}"
-    tick_until(lambda: (news := desk.latest.get(ticket)) and news.step and news.step.job)
-    assert not bpy.ops.wan_animate.test_frame.poll()
-    assert bpy.ops.wan_animate.cancel_test_frame() == {"FINISHED"}
-    until_done(ticket)
-    wait_for(lambda: all(job.state.is_final for job in preferences.chosen_server().jobs()))
+    with served.holding(step=1):
+        bpy.ops.wan_animate.test_frame()
+        tick_until(lambda: (news := desk.latest.get(ticket)) and news.step and news.step.job and news.step.job.step)
+        assert not bpy.ops.wan_animate.test_frame.poll()
+        assert bpy.ops.wan_animate.cancel_test_frame() == {"FINISHED"}
+        until_done(ticket)
+        wait_for(lambda: all(job.state.is_final for job in preferences.chosen_server().jobs()))
     left = [job for job in preferences.chosen_server().jobs() if job.id not in known]
     assert all(job.state is JobState.CANCELLED for job in left)
     assert made(plate.wan_animate.uid) == {}

@@ -66,7 +66,7 @@ def test_a_job_is_watched_again_after_loading_and_its_take_imported(
     plate: Any, served: Served, background: Path
 ) -> None:
     use(served)
-    with served.holding():
+    with served.paused():
         uid = send(plate)
         bpy.ops.wm.save_mainfile()
         close()
@@ -90,7 +90,7 @@ def test_a_job_that_the_file_does_not_know_of_is_found_at_the_server(
     use(served)
     identity.mark(edit, plate)
     bpy.ops.wm.save_mainfile()
-    with served.holding():
+    with served.paused():
         uid = send(plate)
         close()
     reopen()
@@ -127,7 +127,7 @@ def test_another_blender_with_the_same_file_imports_the_take(
     plate: Any, served: Served, background: Path, tmp_path: Path
 ) -> None:
     use(served)
-    with served.holding():
+    with served.paused():
         uid = send(plate)
         bpy.ops.wm.save_mainfile()
         close()
@@ -142,7 +142,7 @@ def test_two_blenders_with_one_file_share_the_folder_of_the_take(
     plate: Any, served: Served, background: Path, tmp_path: Path
 ) -> None:
     use(served)
-    with served.holding():
+    with served.paused():
         uid = send(plate)
         bpy.ops.wm.save_mainfile()
     restart(served)
@@ -207,7 +207,7 @@ def test_an_import_that_was_never_saved_comes_back_from_the_folder_that_it_has(i
 def test_undo_after_generate_does_not_orphan_its_job(plate: Any, served: Served, background: Path) -> None:
     use(served)
     bpy.ops.ed.undo_push(message="without a window this is what makes Blender keep steps at all")
-    with served.holding():
+    with served.paused():
         uid = send(plate)
         bpy.ops.ed.undo()
         assert strips()["plate"].wan_animate.uid == uid
@@ -224,7 +224,7 @@ def test_a_split_strip_does_not_wait_for_the_jobs_of_the_other(
     edit: Any, plate: Any, served: Served, background: Path
 ) -> None:
     use(served)
-    with served.holding():
+    with served.paused():
         uid = send(plate)
         right = plate.split(frame=15, split_method="SOFT")
         own = identity.mark(edit, right)
@@ -253,7 +253,7 @@ def test_a_take_comes_to_where_its_strip_is_now_whatever_became_of_it_since_it_w
     edit: Any, plate: Any, served: Served, background: Path, change: Any, span: Any, way: list[str]
 ) -> None:
     use(served)
-    with served.holding():
+    with served.paused():
         uid = send(plate)
         change(plate)
     until_done(uid)
@@ -289,7 +289,7 @@ def test_a_job_that_was_cancelled_elsewhere_is_not_waited_for_again(
     plate: Any, served: Served, background: Path
 ) -> None:
     use(served)
-    with served.holding():
+    with served.paused():
         uid = send(plate)
         (job,) = ledger.entries(uid)
         preferences.chosen_server().cancel(job)
@@ -305,7 +305,7 @@ def test_a_job_that_was_cancelled_elsewhere_is_not_waited_for_again(
 def test_nobody_else_is_asked_because_a_file_says_so(edit: Any, plate: Any, served: Served, background: Path) -> None:
     """A file may come from anywhere, and the token is the preferences' server's."""
     use(served)
-    with served.holding():
+    with served.paused():
         uid = send(plate)
         close()
     plate.wan_animate.jobs[0].server = "http://127.0.0.1:9"
@@ -321,7 +321,7 @@ def test_without_a_token_the_panel_says_why_nothing_is_fetched(
     plate: Any, served: Served, background: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(served)
-    with served.holding():
+    with served.paused():
         send(plate)
         close()
     bpy.context.preferences.addons[PREFERENCES].preferences.token = ""
@@ -339,7 +339,7 @@ def test_takes_stay_at_the_server_where_importing_is_off(plate: Any, served: Ser
     use(served)
     settings = bpy.context.preferences.addons[PREFERENCES].preferences
     settings.imports = False
-    with served.holding():
+    with served.paused():
         uid = send(plate)
         bpy.ops.wm.save_mainfile()
         close()

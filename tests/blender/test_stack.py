@@ -371,7 +371,7 @@ def test_a_list_that_has_not_changed_is_not_drawn_again(
 def test_the_panel_of_a_big_edit_is_drawn_from_what_is_known(
     edit: Any, plate: Any, three: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """1,000 strips and 200 takes; reading folders while drawing fails. tests/benchmarks/sidebar.py tells what it costs."""
+    """1,000 strips and 200 takes; reading folders while drawing fails. The cost: tests/benchmarks/sidebar.py."""
     strips = timeline.strips(edit.sequence_editor)
     for number in range(1000):
         new_effect(edit.sequence_editor, "COLOR", 10 + number % 100, number // 100 * 20 + 1, number // 100 * 20 + 20)

@@ -22,7 +22,7 @@ def held(plate: Any, served: Served, background: Path) -> Iterator[str]:
     """The id of the strip's job, selected in the list, on a server that begins none."""
     use(served)
     bpy.context.window_manager.wan_animate_jobs.scope = "FILE"
-    with served.holding():
+    with served.paused():
         assert bpy.ops.wan_animate.generate() == {"FINISHED"}
         look_until(lambda: len(plate.wan_animate.jobs) and jobs.selected())
         yield jobs.board.selected
