@@ -36,6 +36,7 @@ def needs(asked: Sequence[export.Request], *, edit: bool = False) -> Iterator[Ne
                 yield from _of_strip(f"strip {strip.name!r}", strip, range(*timeline.frame_range(strip)))
     yield from _libraries()
     yield from _images(_words(asked))
+    yield from _clips()
     yield from _single(bpy.data.sounds, "sound")
     yield from _single(bpy.data.fonts, "font")
     yield from _volumes()
@@ -165,6 +166,16 @@ def _tile(name: str, number: int) -> str:
     """Tiles are counted from 1001 in rows of ten; some programs tell column and row instead."""
     row, column = divmod(number - 1001, 10)
     return name.replace("<UDIM>", str(number)).replace("<UVTILE>", f"u{column + 1}_v{row + 1}")
+
+
+def _clips() -> Iterator[Need]:
+    """Those that nodes show, whole; a clip whose tracks alone are used has nothing to show."""
+    for shown in {node.clip: None for tree in _trees() for node in tree.nodes if getattr(node, "clip", None)}:
+        file = _path(shown.filepath, shown)
+        number = _NUMBER.search(file.name) if shown.source == "SEQUENCE" else None
+        begin = int(number[0]) + shown.frame_offset if number else 0
+        frames = [_numbered(file, begin + frame) for frame in range(shown.frame_duration)] if number else [file]
+        yield Need(what=f"clip {shown.name!r}", files=tuple(frames))
 
 
 def _spans() -> Iterator[tuple[bpy.types.Image, list[range]]]:

@@ -4,6 +4,7 @@ assigns by hand. Knows neither cameras nor Blender.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -26,8 +27,14 @@ def choose(rig: Rig) -> Fit:
     """What fits the bones of `rig` best: its own stored mapping, a family's map, or a guess. It may still have gaps."""
     if rig.humanoid and not (stored := _stored(rig)).lacking:
         return stored
-    best = max((fit(family, rig.bones) for family in families()), key=lambda candidate: candidate.score)
+    best = _best(tuple(rig.bones))
     return _completed(best, rig) if best.lacking else best
+
+
+@functools.lru_cache(maxsize=16)
+def _best(bones: tuple[str, ...]) -> Fit:
+    """The family that answers best to names: the same for all shots of a character, and looked for once."""
+    return max((fit(family, bones) for family in families()), key=lambda candidate: candidate.score)
 
 
 def _stored(rig: Rig) -> Fit:
