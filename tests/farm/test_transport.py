@@ -125,8 +125,9 @@ def dripping(first: bytes, again: bytes) -> Iterator[str]:
                 with visitor:
                     visitor.recv(65536)
                     visitor.sendall(first)
-                    while again and not over.wait(0.05):
-                        visitor.sendall(again)
+                    for _ in range(1200 if again else 0):  # a client that never tires fails, and does not hang
+                        if not over.wait(0.05):
+                            visitor.sendall(again)
 
         thread = threading.Thread(target=drip, daemon=True)
         thread.start()
