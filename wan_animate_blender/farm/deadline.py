@@ -25,7 +25,7 @@ OPENJD, DEADLINE = "openjd", "deadline"
 LOGS = {OPENJD: "openjd.log", DEADLINE: "deadline.log"}
 
 LONGEST_TEMPLATE = 1_000_000
-"""Characters that Deadline Cloud's CreateJob takes."""
+"""Characters that Deadline Cloud's CreateJob takes (its service model of 2023-10-12: JobTemplate)."""
 
 STOP_SECONDS = 90.0
 """Until `openjd run` has ended the running task, which may put its state on the disk, and stopped the warm model."""
