@@ -24,11 +24,15 @@ import bpy
 import numpy as np
 from footage import write_png
 
-from wan_animate_blender import face, matte, plate, pose, timeline
-from wan_animate_blender.wire import FrameRow, Raster, RasterKind
+from wan_animate_blender import face, lens, matte, plate, pose, timeline
+from wan_animate_blender.wire import FrameRow, Lens, LensKind, Raster, RasterKind
 
 PLATE = (1280, 720)
 MATTE = (832, 480)
+DISTORTED = Lens(
+    kind=LensKind.BROWN, width=MATTE[0], height=MATTE[1], focal=700.0, principal=(437.0, 257.0),
+    coefficients=(-0.1, 0.04, -0.02, 0.01, 0.01, -0.015),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,10 @@ def mattes(
     place = matte.Place(scene, Raster(kind=RasterKind.SOURCE, width=view.width, height=view.height), view)
     yield cost("matte 832×480, mask", matte.write(matte.FromMask(drawn()), place, rows, folder / "mask"), 200)
     yield cost("matte 832×480, rig in 3D", matte.write(matte.FromRig(), place, rows, folder / "rig"), 200)
+    bent = lens.from_message(DISTORTED, view.width, view.height)
+    x0, y0, x1, y1 = bent.frame
+    straight = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    yield cost("matte 832×480, bent by a lens", (bent.warp(straight) for _ in rows), 15)
 
 
 def drawn() -> bpy.types.Mask:

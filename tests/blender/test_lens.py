@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -178,19 +177,6 @@ def test_a_bent_picture_is_read_at_the_straight_places_of_its_pixels(dtype: type
     # whole numbers were cut from x.5 before, and are rounded after
     allowed = 0.01 if dtype is np.float32 else 1.01
     assert np.abs(bent[..., :2] - straight).max() < allowed
-
-
-def test_a_matte_is_bent_within_fifteen_milliseconds() -> None:
-    ours = lens.from_message(message(LensKind.BROWN), 832, 468)
-    x0, y0, x1, y1 = ours.frame
-    picture = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    ours.warp(picture)
-    times = []
-    for _ in range(15):
-        start = time.perf_counter()
-        ours.warp(picture)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.015
 
 
 # --- ST-maps --------------------------------------------------------------------------------------

@@ -187,25 +187,6 @@ def test_a_generated_rig_is_found_without_any_of_its_names(generated: Path) -> N
         assert place == pytest.approx(rig.bones[known.spots[point].bone].at(0), abs=1e-5), point
 
 
-def test_reading_a_generated_rig_takes_little_beside_its_evaluation(
-    generated: Path, view: Callable[..., pose.View]
-) -> None:  # fmt: skip
-    """At most 3 ms a frame beside Blender's own `frame_set`; the median, so that another process does not fail it."""
-    import time
-
-    rig = append(generated, "rig")
-    animate_controls(rig)
-    there, frames = view(rig), [float(frame) for frame in range(1, 25)]
-    binding = armature.bind(rig, pose.fit(there))
-    spent = []
-    for frame in frames:
-        pose.set_time(there.scene, frame)
-        begun = time.perf_counter()
-        pose.see(there, binding)
-        spent.append(time.perf_counter() - begun)
-    assert sorted(spent)[len(spent) // 2] < 0.003
-
-
 # --- VRM ----------------------------------------------------------------------------------------------
 
 
