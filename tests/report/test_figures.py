@@ -21,6 +21,7 @@ from wan_animate_blender.wire import (
     SHOT_FILE,
     BadInput,
     ExitCode,
+    Grain,
     Interrupted,
     Mode,
     Provenance,
@@ -28,13 +29,15 @@ from wan_animate_blender.wire import (
     file_entry,
 )
 from wan_animate_server.library import manifests
-from wan_animate_server.report import files, paper
+from wan_animate_server.report import belonging, files, paper
 from wan_animate_server.report.facts import Report
 from wan_animate_server.report.pictures import _jpeg
 from wan_animate_server.report.plate import PlateError, error
 
 from ..conftest import HEIGHT, WIDTH, Make, command, make_light, relist_files, write_shot
 from .conftest import FRAMES, GIVEN, Reported, rendered
+
+EYE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
 def stored(path: Path) -> np.ndarray:
@@ -233,6 +236,33 @@ def test_exports_of_other_versions_are_passed_over(copied: Path) -> None:
     shot = Shot.loads((third / SHOT_FILE).read_bytes())
     write_shot(third, replace(shot, cut_in=1003))
     assert files.write_beside(copied)[1].wrongs() == ()
+
+
+def test_what_makes_a_character_belong_is_a_table_of_the_report(make_shot: Make) -> None:
+    export = make_shot(frames=5)
+    for layer, picture in (("cleanplate", np.full((HEIGHT, WIDTH, 3), 90)), ("effects", np.full((HEIGHT, WIDTH), 255))):
+        shutil.copytree(export / "plate", export / layer)
+        for path in (export / layer).iterdir():
+            cv2.imwrite(str(path), picture.astype(np.uint8))
+    relist_files(export)
+    made = rendered(export, overrides=["finish.alpha=difference", "finish.grain=0.5", "finish.effects=0.75"])
+    found = made.take.belonging
+    assert found is not None
+    assert made.report.take.belonging == found, "report.json has the very same"
+    table = {row.what: row for row in belonging.rows(made.take)}
+    assert list(table) == ["Grain, σ of red, green, blue", "Softness of edges", "Key", "Shadow and reflection"]
+    least, most = (f"{light:.2f}" for light in found.effects)
+    assert table["Shadow and reflection"].plate == f"{least} to {most} times the clean plate's light"
+    assert table["Shadow and reflection"].delivered == "75% kept"
+    grain = table["Grain, σ of red, green, blue"]
+    assert (grain.plate, grain.delivered) == ("not measured", "none"), "64 × 48 pixels are too few"
+    known = Grain(levels=((0.5,),) * 3, noise=((0.02,),) * 3, across=((0.0,),) * 3, down=((0.0,),) * 3, between=EYE)
+    grained = replace(made.take, belonging=replace(found, grain=known))
+    assert belonging.rows(grained)[0].delivered == "50% of what is lacking is added"
+    assert belonging.rows(grained)[0].plate == "0.0200, 0.0200, 0.0200"
+    page = made.page.read_text(encoding="utf-8")
+    assert all(said in page for said in ('id="belonging"', "75% kept", f"{least} to {most} times"))
+    assert belonging.rows(replace(made.take, belonging=None)) == []
 
 
 def test_with_a_clean_plate_the_comp_is_held_to_what_it_lies_over(make_shot: Make) -> None:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from wan_animate_blender.wire import Message, plain
 
 from ..page.words import memory, moment
+from .belonging import rows
 from .facts import Report
 from .pictures import Pair, Thumbnail
 
@@ -32,6 +33,7 @@ def html(report: Report, thumbnails: Sequence[Thumbnail], pairs: Sequence[Pair])
     return _environment().get_template("report.html").render(
         report=report, take=report.take, thumbnails=thumbnails, pairs=pairs, style=style, script=script,
         policy=policy(style, script), settings=_flat(report.take.settings), visible=VISIBLE, jumps=JUMPS,
+        belonging=rows(report.take),
     )  # fmt: skip
 
 
