@@ -105,6 +105,13 @@ def test_a_folder_that_workers_of_another_system_do_not_know_is_said(
     assert said == (() if is_known else (known,))
 
 
+def test_a_variable_that_goes_one_way_says_nothing_of_a_folder(fake: FakeManager) -> None:
+    staff = [worker(name, *CPU, *GPU, system="windows") for name in "abc"]
+    names = {"linux": {**ALL, "shared": variable("/mnt")}, "windows": {**ALL, "shared": variable("Z:")}}
+    (said,) = advice(farm(fake, *staff, variables=names), order(), "linux")
+    assert said.startswith("workers on windows do not know /mnt/shots: add a variable with is_twoway: true")
+
+
 def test_a_shot_that_is_too_large_for_the_farm_is_refused_before_anything_is_sent(fake: FakeManager) -> None:
     with pytest.raises(BadInput, match="the largest of this farm has 141"):
         advice(farm(fake), order(shot("A/e001", gpu_memory=200 * GB)))

@@ -102,10 +102,10 @@ def test_no_more_logs_are_asked_for_than_somebody_reads(fake: FakeManager) -> No
     manager, job, whole = submitted(fake, *shots)
     for one in shots[:-1]:
         fake.task(f"export {one.folder}")["status"] = "failed"
-    fake.stand(f"export {shots[-1].folder}", "active", "5 % exporting")
+    fake.stand(f"export {shots[-1].folder}", "active", "5 % writing the plate")
     found = standing(manager, job, whole)
     assert sum("logtail" in path for path in fake.asked) == 40
-    assert found.shots[shots[-1].folder].stage == "exporting"
+    assert found.shots[shots[-1].folder].stage == "writing the plate"
 
 
 def test_a_job_of_somebody_else_has_no_shots_of_ours(fake: FakeManager) -> None:
