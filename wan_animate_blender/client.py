@@ -27,6 +27,7 @@ from .wire import (
     ErrorReply,
     Faces,
     FileEntry,
+    Forecast,
     Job,
     KnownModel,
     Message,
@@ -36,6 +37,7 @@ from .wire import (
     Shot,
     Take,
     Unavailable,
+    Wanted,
     WireError,
     file_entry,
     write_atomically,
@@ -126,6 +128,11 @@ class Server:
     def models(self) -> tuple[KnownModel, ...]:
         """What it can render with, and which files for that are there."""
         return tuple(KnownModel.from_json(item) for item in self._json(self._call("GET", "/v1/models"), list))
+
+    def forecast(self, wanted: Wanted) -> Forecast:
+        """What a render of these measures would take. Raises `BadInput` for what nobody can render."""
+        data = wanted.dumps().encode()
+        return self._message(Forecast, self._call("POST", "/v1/forecast", data=data, headers=AS_JSON))
 
     def submit(
         self, shot: Shot, folder: Path, key: str | None = None, base: str = ""

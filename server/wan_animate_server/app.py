@@ -7,7 +7,7 @@ import os
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from wan_animate_blender.wire import WIRE_VERSION, Handed, Priority, Retake, Shot, Turn
+from wan_animate_blender.wire import WIRE_VERSION, Handed, Priority, Retake, Shot, Turn, Wanted
 
 from . import machine, orders, refusals, results, turns, uploads
 from .blobs import Blobs
@@ -43,7 +43,7 @@ def create_app(
     app.include_router(_open)
     entry.set_up(app, jobs)
     refusals.answer_all(app)
-    describe(app, Shot, Handed, Retake, Priority, Turn)
+    describe(app, Shot, Handed, Retake, Priority, Turn, Wanted)
     return app
 
 

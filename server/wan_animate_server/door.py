@@ -17,6 +17,7 @@ from wan_animate_blender.wire import WIRE_HEADER, WIRE_VERSION, Job
 from . import contract
 from .blobs import Blobs
 from .datafolder import DataFolder
+from .estimate import Estimates
 from .handover import NOTHING_HANDED_OVER, Handover
 from .jobs import Jobs
 from .keyring import Keyring, Token
@@ -42,6 +43,9 @@ class Desk:
     """Held while a job is made, so that one that is sent again finds the first one made or not begun."""
     looking: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     """Whoever decodes a picture for somebody: one after the other, because a large one takes a gigabyte."""
+    estimates: Estimates = field(default_factory=Estimates)
+    forecasting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    """Whoever computes a forecast: one after the other, each in a process of its own."""
 
     @property
     def roster(self) -> Roster:

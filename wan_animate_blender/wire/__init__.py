@@ -41,7 +41,7 @@ from .folders import (
 from .job import HIGHEST, WIRE_HEADER, ErrorReply, Handed, Job, JobState, Priority, Turn
 from .lens import COEFFICIENTS, Lens, LensKind, MapUse
 from .lines import Dialect, Lines, one_line
-from .machine import Device, KnownModel, Queue
+from .machine import Device, Forecast, KnownModel, Queue, Wanted
 from .messages import WIRE_VERSION, Message, plain, shown
 from .naming import Convention, Naming
 from .overrides import SETTING_NAMES, assignments, overridden
@@ -110,6 +110,7 @@ __all__ = [
     "Faces",
     "FileEntry",
     "Finish",
+    "Forecast",
     "Format",
     "FrameRow",
     "Grade",
@@ -150,6 +151,7 @@ __all__ = [
     "TryElsewhere",
     "Turn",
     "Unavailable",
+    "Wanted",
     "WireError",
     "assignments",
     "check_format",
