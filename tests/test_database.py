@@ -164,7 +164,7 @@ def test_a_server_that_starts_with_an_old_file_renders_what_waited_in_it(tmp_pat
         connection.executescript(
             "DROP TRIGGER ending; DROP INDEX waiting; DROP TABLE queue; DROP TABLE workers; PRAGMA user_version = 0"
         )
-        for column in ("sender", "priority", "place", "preview", "retake", "folder", "ended"):
+        for column in ("sender", "priority", "place", "preview", "retake", "folder", "ended", "code"):
             connection.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
     with serving(tmp_path / "server") as again:
         assert again.finished(job.id).state is JobState.DONE

@@ -67,7 +67,7 @@ class Pulse:
 
     def look(self) -> None:
         """The same, certain at this moment; storage that does not answer says nothing of who owns what."""
-        self._lost = self._lost or bool(self._tried(lambda: is_lost(self._folder, self._record)))
+        self._lost = self._lost or self._tried(lambda: is_lost(self._folder, self._record))
         self._looked = time.monotonic()
         if self._lost:
             self._leave()
@@ -80,25 +80,28 @@ class Pulse:
 
     def _run(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
-            self._beats += 1
             try:
                 self.look()
             except Lost as error:
                 log.warning("%s", error)
                 return
-            self._tried(lambda: beat(self._folder, self._record, self._beats))
+            self._tried(self._beat)
 
-    def _tried(self, action: Callable[[], bool | None]) -> bool | None:
-        """What `action` returns; None, and one line in the log for each time that it begins, while it cannot."""
+    def _beat(self) -> bool:
+        self._beats += 1
+        beat(self._folder, self._record, self._beats)
+        self._failing = False
+        return True
+
+    def _tried(self, action: Callable[[], bool]) -> bool:
+        """What `action` returns; False, and a line in the log for the first of several times, where it cannot."""
         try:
-            done = action()
+            return action()
         except OSError as error:
             if not self._failing:
                 log.warning("cannot show in %s that its owner lives (%s); trying on", self._folder, error)
             self._failing = True
-            return None
-        self._failing = False
-        return done
+            return False
 
     def _leave(self) -> None:
         record = record_of(self._folder)

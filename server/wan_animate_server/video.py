@@ -160,11 +160,19 @@ class Preview:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and self._stream is not None:
+            self._close(whole=kind is None and self._stream is not None)
+        except (OSError, FFmpegError) as problem:
+            if kind is None:
+                raise _unwritable(self._path, problem) from problem
+            # Else what went wrong before is what a person must hear, and this disk has said it already.
+
+    def _close(self, *, whole: bool) -> None:
+        try:
+            if whole:
                 for stream in filter(None, (self._stream, self._voice)):
                     self._movie.mux(stream.encode())
             self._movie.close()
-            if kind is None and self._stream is not None:
+            if whole:
                 self._part.replace(self._path)
         finally:
             self._part.unlink(missing_ok=True)
@@ -203,7 +211,7 @@ def _movie(path: Path) -> Iterator[tuple[Any, Any]]:
         yield movie, movie.streams.video[0]
 
 
-def _unwritable(path: Path, error: OSError) -> BadInput:
+def _unwritable(path: Path, error: OSError | FFmpegError) -> BadInput:
     return BadInput(
         f"cannot write {path} ({error.strerror or error}); make room there, or choose a folder that you may write to"
     )
