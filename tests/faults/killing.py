@@ -69,7 +69,7 @@ class Hit:
 
 def write_long_export(root: Path, seed: int) -> Path:
     """An export of four segments with a file that takes a while to send."""
-    folder = write_export(root, FRAMES, settings=replace(QUICK, seed=seed, steps=3))
+    folder = write_export(root, FRAMES, settings=replace(QUICK, seed=seed, steps=6))
     (folder / "ballast.bin").write_bytes(random.Random(seed).randbytes(_BALLAST))
     shot = read(folder)
     write_shot(folder, replace(shot, files=dict(shot.files) | {"ballast.bin": file_entry(folder / "ballast.bin")}))

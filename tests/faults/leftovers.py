@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from ..serving import arguments, lives
+from ..serving import PATIENCE, arguments, lives
 
 
 def processes(data: Path) -> list[int]:
@@ -29,9 +29,9 @@ def strays(data: Path) -> list[str]:
     return sorted(str(p.relative_to(data)) for p in {*unfinished, *owned, *unknown, *doubled, *previews})
 
 
-def settled(look: Callable[[], list[str]], seconds: float = 15.0) -> list[str]:
-    """What is still there after as long as a worker may take to notice that its server is gone."""
-    end = time.monotonic() + seconds
+def settled(look: Callable[[], list[str]]) -> list[str]:
+    """What is still there after as long as a worker may take, on a busy machine, to notice that its server is gone."""
+    end = time.monotonic() + PATIENCE
     while (found := look()) and time.monotonic() < end:
         time.sleep(0.1)
     return found

@@ -126,7 +126,7 @@ def test_the_student_answers_as_the_pipelines_model_does(
 def test_faces_are_those_that_the_pipeline_sees(drawn: world.Clips) -> None:
     seen = conditions.faces(list(drawn.face[0].numpy()), 16, torch.device("cpu"))
     small = shown.shrunk(drawn.face[:1], 16).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
-    torch.testing.assert_close(small, seen, atol=1 / 255 + 1e-4, rtol=0)
+    torch.testing.assert_close(small, seen, atol=2 / 255 + 1e-4, rtol=0)
 
 
 def test_errors_in_the_face_count_most_and_those_in_kept_pixels_least(
