@@ -345,6 +345,28 @@ def test_the_edit_is_rendered_and_a_second_time_only_what_is_missing(
     assert (read_png(frames / "0013.png") == pictures["0013.png"]).all()
 
 
+def test_an_edit_that_is_a_movie_is_whole_or_not_there(submission: Path, edit: Any, root: Path, tmp_path: Path) -> None:
+    both_rendered(root)
+    edit.frame_start, edit.frame_end = 11, 14
+    settings = edit.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "VIDEO"
+    settings.file_format, edit.render.ffmpeg.format, edit.render.ffmpeg.codec = "FFMPEG", "MKV", "FFV1"
+    bpy.ops.wm.save_mainfile()
+    folder = tmp_path / "edit" / "01_Scene"
+    folder.mkdir(parents=True)
+    (folder / ".01_Scene.part.mkv").write_bytes(b"half")
+    words = ["import", "--submission", str(submission), "--out", str(root), "--render-edit", str(folder.parent)]
+    assert main(words) == ExitCode.DONE
+    (movie,) = folder.iterdir()
+    assert movie.name == "01_Scene.mkv"
+    clip = bpy.data.movieclips.load(str(movie))
+    assert (clip.frame_duration, tuple(clip.size)) == (4, (80, 48))
+    before = movie.stat().st_mtime_ns
+    assert main(words) == ExitCode.DONE
+    assert movie.stat().st_mtime_ns == before
+
+
 def test_while_a_take_is_missing_the_edit_is_not_rendered(submission: Path, root: Path, tmp_path: Path) -> None:
     whole_take_of(root / "SH010/e001")
     words = ["import", "--submission", str(submission), "--out", str(root), "--render-edit", str(tmp_path / "edit")]

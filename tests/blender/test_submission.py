@@ -11,10 +11,12 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
-from footage import new_effect, noise, write_png
+from footage import new_effect, noise, write_exr, write_png
+from serving import Served
 
 from wan_animate_blender import headless, identity, timeline
-from wan_animate_blender.farm import assets, collecting, inventory, results
+from wan_animate_blender.client import Server
+from wan_animate_blender.farm import assets, collecting, estimates, inventory, results
 from wan_animate_blender.farm.submission import Asset, Submission
 from wan_animate_blender.farm.submit import Send, Wish, expect_all, look
 from wan_animate_blender.farm.submit import submit as write
@@ -116,6 +118,26 @@ def test_what_no_farm_could_make_is_refused_before_anything_is_written(plate: An
     assert not root.exists()
 
 
+@pytest.fixture
+def ask(served: Served) -> estimates.Estimate:
+    return estimates.of(Server(served.url, served.token))
+
+
+def test_a_server_says_what_renders_will_need(plate: Any, second: Any, root: Path, ask: estimates.Estimate) -> None:
+    shots = look(Wish(root=root), ask).shots
+    assert all(one.gpu_memory and one.gpu_memory > 0 and one.disk > 0 for one in shots)
+    known = look(Wish(root=root, gpu_memory=7), ask).shots
+    assert [(one.gpu_memory, one.disk) for one in known] == [(7, one.disk) for one in shots]
+
+
+def test_a_server_that_does_not_answer_is_asked_once_and_nothing_is_made_up(
+    plate: Any, second: Any, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shots = look(Wish(root=root), estimates.of(Server("http://127.0.0.1:9", "a-token"))).shots
+    assert [(one.gpu_memory, one.seconds, one.estimated_on) for one in shots] == [(None, None, "")] * 2
+    assert len([said for said in caplog.messages if said.startswith("no estimate")]) == 1
+
+
 # --- what travels: strips -------------------------------------------------------------------------
 
 
@@ -213,6 +235,32 @@ def test_a_clip_is_a_sequence_from_where_the_strip_begins(
     assert (asset.path, asset.files, asset.missing) == (str(files[2]), 2, ("shot.0004.png",))
 
 
+def test_all_that_lies_upon_the_plate_travels_with_it(plate: Any, film: Callable[..., Any], root: Path) -> None:
+    """Nine files each, of which the cut shows five."""
+    for channel, name in enumerate(("clean", "region", "helmet"), 5):
+        timeline.set_frame_range(film(name, frames=9, first=10, channel=channel), 12, 17)
+    ours, person = plate.wan_animate, plate.wan_animate.person
+    ours.clean_plate, person.region, person.region_strip = "clean", "STRIP", "region"
+    person.face, person.face_strip = "driving", "helmet"
+    still = bpy.data.images.load(str(write_png(root.parent / "smile.png", noise(5))))
+    person.face_still = still
+    there = found(root)
+    shown = ("clean plate of 'plate'", "region of 'plate'", "performance for 'plate'", "expression of 'plate'")
+    assert [there[what].files for what in shown] == [5, 5, 5, 1]
+
+
+def test_a_scene_strip_brings_what_its_own_edit_shows(plate: Any, edit: Any, root: Path) -> None:
+    inner = bpy.data.scenes.new("inner")
+    files = [write_png(root.parent / "inner" / f"{i:04d}.png", noise(i)) for i in range(4)]
+    timeline.new_image_sequence(inner.sequence_editor_create(), "film", files, 1, 1)
+    strips = timeline.strips(edit.sequence_editor)
+    strip = strips.new_scene(name="cut", scene=inner, channel=6, frame_start=1)
+    strip.scene_input = "SEQUENCER"
+    mark_like(strip, plate)
+    files[2].unlink()
+    assert (listed(root)["plate 'cut'"].files, listed(root)["plate 'cut'"].missing) == (3, ("0002.png",))
+
+
 # --- what travels: the 3D scene -------------------------------------------------------------------
 
 
@@ -245,6 +293,23 @@ def test_tiles_and_sequences_of_textures_are_counted_with_their_gaps(plate: Any,
     assert [(one.files, one.missing) for one in (there[f"texture {skin.name!r}"], there["texture 'fire_005.png'"])] == [
         (2, ("skin.1002.png",)), (3, ("fire_007.png",)),
     ]  # fmt: skip
+
+
+def test_a_clip_that_nodes_show_travels_whole(plate: Any, root: Path) -> None:
+    files = [write_png(root.parent / "clip" / f"{i:04d}.png", noise(i)) for i in range(3, 7)]
+    tree = bpy.data.node_groups.new("comp", "CompositorNodeTree")
+    tree.use_fake_user = True
+    tree.nodes.new("CompositorNodeMovieClip").clip = bpy.data.movieclips.load(str(files[0]))
+    bpy.data.movieclips.load(str(write_png(root.parent / "tracked" / "0001.png", noise(1))))
+    there = found(root)
+    assert [(one.path, one.files) for what, one in there.items() if what.startswith("clip")] == [(str(files[0]), 4)]
+
+
+def test_an_st_map_is_told_by_its_name(plate: Any, root: Path) -> None:
+    rows, columns = np.mgrid[0.5:48, 0.5:80].astype(np.float32)
+    file = write_exr(root.parent / "map.exr", np.dstack([columns / 80, 1 - rows / 48, np.zeros_like(rows)]))
+    plate.wan_animate.lens, plate.wan_animate.lens_map = "MAP", bpy.data.images.load(str(file))
+    assert found(root)["ST-map of 'plate'"].path == str(file)
 
 
 def test_what_is_packed_travels_inside_and_what_is_painted_nowhere_is_missing(plate: Any, root: Path) -> None:

@@ -27,7 +27,7 @@ def render(scene: bpy.types.Scene, folder: Path) -> Iterator[float]:
     _prepare(scene)
     _made(folder)
     if scene.render.is_movie_format:
-        _render_movie(scene, folder / f"{folder.name}{scene.render.file_extension}")
+        _render_movie(scene, folder / f"{folder.name}{Path(scene.render.frame_path()).suffix}")
         yield 1.0
         return
     frames = range(scene.frame_start, scene.frame_end + 1, scene.frame_step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +12,23 @@ from pathlib import Path
 
 import bpy
 
-from .. import export, headless, plate
-from ..wire import EXPORT_PREFIX, OWNER_FILE, BadInput, Mode, claim_version, version_name, versions, write_atomically
-from . import assets, collecting, inventory, reservation
+from .. import export, headless, plate, preferences
+from ..wire import (
+    EXPORT_PREFIX,
+    OWNER_FILE,
+    BadInput,
+    Mode,
+    Problem,
+    claim_version,
+    version_name,
+    versions,
+    write_atomically,
+)
+from . import assets, collecting, estimates, inventory, reservation
+from .estimates import Estimate
 from .submission import FOLDER, PREFIX, SUBMISSION_FILE, Asset, Submission, SubmittedShot
+
+log = logging.getLogger(__name__)
 
 BYTES_A_PIXEL = 16
 """Of export and take, roughly: plate, matte, face, character, matte and comp in 8 bits, packed as noise is."""
@@ -35,23 +49,24 @@ class Wish:
     allow_missing: bool = False
 
 
-Estimate = Callable[[export.Request, SubmittedShot], SubmittedShot]
-"""Gives a shot what is expected of its render, as far as anybody knows."""
-
-
 Send = Callable[[Submission, Path], object]
 """Hands a submission in its folder to an engine, or writes there what the engine wants."""
 
 
-def _as_it_is(_: export.Request, shot: SubmittedShot) -> SubmittedShot:
-    return shot
+def estimator() -> Estimate:
+    """The server of the preferences, where it may be asked; it is not asked yet."""
+    try:
+        return estimates.of(preferences.chosen_server())
+    except Problem as problem:
+        log.warning("no estimate: %s", problem)
+        return estimates.unknown
 
 
 def _nowhere(submission: Submission, folder: Path) -> None:
     """It stays where it is."""
 
 
-def look(wish: Wish, estimate: Estimate = _as_it_is) -> Submission:
+def look(wish: Wish, estimate: Estimate = estimates.unknown) -> Submission:
     """What would be submitted now, with all that travels and what is missing. Writes nothing, reserves nothing.
 
     Strips get their identities and the names of their shots. Raises `BadInput` for what no farm could make.
@@ -59,7 +74,7 @@ def look(wish: Wish, estimate: Estimate = _as_it_is) -> Submission:
     asked = collecting.collect(wish.root, wish.strips)
     for people in asked:
         export.check_all(people)
-    shots = tuple(estimate(one, shot) for one, shot in _shots(asked, wish))
+    shots = tuple(estimate(one.settings, shot) for one, shot in _shots(asked, wish))
     needs = assets.needs([one for people in asked for one in people], edit=wish.edit)
     return Submission(
         name=f"{_stem()} {_next(wish.root / FOLDER, PREFIX)}",
@@ -91,6 +106,11 @@ def submit(wish: Wish, submission: Submission, send: Send = _nowhere) -> Path:
         write_atomically(folder / SUBMISSION_FILE, submission.dumps().encode())
         send(submission, folder)
     return folder
+
+
+def take_back(root: Path, folder: Path, submission: Submission) -> None:
+    """Undo a submission that nobody took, as if it had never been made."""
+    _give_up(root, folder, [shot.folder for shot in submission.shots])
 
 
 # --- what is asked for --------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ import bpy
 from .. import preferences
 from ..headless import Tell, save
 from ..wire import BadInput, write_atomically
-from . import collecting, flamenco, openjd, outlook
-from .submission import FOLDER, SENT_FILE, Engine, Sent, Submission
-from .submit import Send, Wish, expect_all, look, submit
+from . import collecting, flamenco, openjd, outlook, verbs
+from .submission import FOLDER, SENT_FILE, SUBMISSION_FILE, Engine, Sent, Submission
+from .submit import Send, Wish, estimator, expect_all, look, submit, take_back
 
 GIB = 2**30
 
@@ -25,37 +25,55 @@ ENGINES = (Engine.OPENJD.value, Engine.FLAMENCO.value)
 """Those that need no window to follow them."""
 
 
+def _nothing(*_: object) -> tuple[str, ...]:
+    """Where an engine wants nothing of that."""
+    return ()
+
+
 @dataclass(frozen=True)
 class _Way:
     """How a submission goes to an engine."""
 
-    send: Send
-    advise: Callable[[Submission, Path], tuple[str, ...]] = lambda *_: ()
+    write: Send = _nothing
+    """What the engine wants in the folder; when that fails there is no submission."""
+    queue: Send = _nothing
+    """Afterwards; when it is refused there is none either, but one that got no answer may be queued."""
+    advise: Callable[[Submission, Path], tuple[str, ...]] = _nothing
     """What will not run there, or not well."""
 
 
 def submit_marked(arguments: argparse.Namespace, root: Path, tell: Tell) -> None:
     """Submit all marked strips, or those of `arguments.strip`; with `dry_run` only say what that would be."""
     way = _WAYS[Engine(arguments.engine)](arguments, root)  # an engine that is not there is found out first
-    wish = Wish(
+    wish, before = _wish(arguments, root), _marks()
+    submission = look(wish, estimator())
+    advice = way.advise(submission, root / FOLDER / submission.name.rpartition(" ")[2])
+    if arguments.dry_run:
+        _say(submission, advice)
+    expect_all(submission, wish)
+    if arguments.dry_run:
+        return
+    if bpy.data.filepath and _marks() != before:  # else takes would not find their strips in the file
+        save()
+    folder = submit(wish, submission, way.write)
+    submission = verbs.read(folder / SUBMISSION_FILE)
+    try:
+        way.queue(submission, folder)
+    except BadInput:
+        take_back(root, folder, submission)
+        raise
+    said = f"{len(submission.shots)} shots are in {folder}"
+    tell("done", submission=str(folder), advice=advice, message="; ".join((said, *advice)))
+
+
+def _wish(arguments: argparse.Namespace, root: Path) -> Wish:
+    return Wish(
         root=root,
         strips=tuple(arguments.strip or ()),
         edit=arguments.render_edit is not None,
         gpu_memory=None if arguments.gpu_memory is None else round(arguments.gpu_memory * GIB),
         allow_missing=arguments.allow_missing,
     )
-    before = _marks()
-    submission = look(wish)
-    advice = way.advise(submission, root / FOLDER / submission.name.rpartition(" ")[2])
-    if arguments.dry_run:
-        _say(submission, advice)
-        expect_all(submission, wish)
-        return
-    if bpy.data.filepath and _marks() != before:  # else takes would not find their strips in the file
-        save()
-    folder = submit(wish, submission, way.send)
-    said = f"{len(submission.shots)} shots are in {folder}"
-    tell("done", submission=str(folder), advice=advice, message="; ".join((said, *advice)))
 
 
 def _marks() -> list[tuple[str, ...]]:
@@ -83,7 +101,7 @@ def _openjd(arguments: argparse.Namespace, root: Path) -> _Way:
     if target and (target / openjd.TEMPLATE_FILE).exists():
         raise BadInput(f"{target} holds a job bundle already; choose an empty folder")
 
-    def send(submission: Submission, folder: Path) -> None:
+    def write(submission: Submission, folder: Path) -> None:
         chunk = {} if arguments.chunk is None else {"chunk": arguments.chunk}
         edit = arguments.render_edit and arguments.render_edit.resolve()
         result = _result(arguments, submission, folder)
@@ -93,7 +111,7 @@ def _openjd(arguments: argparse.Namespace, root: Path) -> _Way:
         if target:
             _copy(folder, target)
 
-    return _Way(send)
+    return _Way(write)
 
 
 def _copy(folder: Path, target: Path) -> None:
@@ -126,7 +144,7 @@ def _flamenco(arguments: argparse.Namespace, _: Path) -> _Way:
         )  # fmt: skip
 
     return _Way(
-        send=lambda submission, folder: _note(flamenco.send(manager, order(submission, folder)), folder),
+        queue=lambda submission, folder: _note(flamenco.send(manager, order(submission, folder)), folder),
         advise=lambda submission, folder: outlook.advice(farm, order(submission, folder)),
     )
 
