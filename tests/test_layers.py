@@ -19,7 +19,8 @@ GIVEN_BY_BLENDER = {"numpy", "requests"} | INSIDE_BLENDER
 HEADLESS_ROOMS = (
     "wire", "client.py", "edges.py", "session.py", "delivery.py", "board.py", "connection.py", "daemon.py", "proof.py",
     "arrivals.py", "chain.py", "lens.py", "region.py", "retiming.py", "rigs", "retarget.py", "figure.py",
-    "farm/submission.py", "farm/inventory.py", "farm/results.py", "farm/reservation.py", "farm/watch.py",
+    "farm/submission.py", "farm/inventory.py", "farm/estimates.py", "farm/results.py", "farm/reservation.py",
+    "farm/watch.py",
     "farm/handling.py", "farm/openjd.py", "farm/deadline.py",
     "farm/transport.py", "farm/flamenco.py", "farm/outlook.py", "farm/standing.py",
 )  # fmt: skip
