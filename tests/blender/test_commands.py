@@ -21,7 +21,7 @@ from takes import export_of, take_of, whole_take_of
 from wan_animate_blender import identity, ledger, timeline
 from wan_animate_blender.client import Server
 from wan_animate_blender.commands import main
-from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, ExitCode, Extra, JobState, Shot, Take
+from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, ExitCode, Extra, JobState, Retake, Shot, Take
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -131,6 +131,50 @@ def test_generate_goes_the_whole_way(plate: Any, served: Served, tmp_path: Path,
     assert new.strip_elem_from_frame(12).filename == "1003.png"
 
 
+def test_a_take_is_extended_and_taken_again_without_a_window(
+    edit: Any, plate: Any, served: Served, tmp_path: Path, capsys: Any
+) -> None:
+    where = ["--server", served.url, "--token-file", str(served.token_file), "--out", str(tmp_path / "shots")]
+    words = ["generate", "--strip", "plate", *where, "--json"]
+    assert main(words) == ExitCode.DONE
+    for name in ("plate", "matte"):
+        timeline.set_frame_range(timeline.strips(edit.sequence_editor)[name], 12, 18)
+    assert main([*words, "--extend"]) == ExitCode.DONE
+    assert main([*words, "--retake", "1004-1006", "--seed", "99"]) == ExitCode.DONE
+    first, second, third = (
+        Take.loads((tmp_path / f"shots/SH010/takes/v00{number}" / TAKE_FILE).read_bytes()) for number in (1, 2, 3)
+    )
+    assert (first.last, second.last, second.base) == (1009, 1010, "v001")
+    kept = [path for path in first.files if path.startswith("comp/")]
+    assert [second.files[path] for path in kept] == [first.files[path] for path in kept]
+    assert (third.base, third.retake) == ("v002", Retake(first=1004, last=1006, seed=99))
+    changed = [path for path in second.files if path.startswith("comp/") and second.files[path] != third.files[path]]
+    assert sorted(changed) == [f"comp/{number}.png" for number in (1004, 1005, 1006)]
+    last = said(capsys)[-1]
+    assert last["takes"] == [str(tmp_path / "shots/SH010/takes/v003")]
+    assert last["exports"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--extend"], "there is no complete take in"),
+        (["--retake", "1004-1006"], "there is no complete take in"),
+        (["--retake", "soon"], "the frames of the re-take are 'soon'; give shot numbers, as 1040-1060"),
+        (["--retake", "1004", "--extend"], "--retake and --extend are two takes"),
+        (["--seed", "3"], "--person and --seed are of a re-take"),
+        (["--retake", "1004", "--set", "steps=3"], "leave out --set"),
+    ],
+)
+def test_what_there_is_nothing_to_go_on_from_is_said(
+    plate: Any, served: Served, tmp_path: Path, capsys: Any, words: list[str], sentence: str
+) -> None:
+    where = ["--server", served.url, "--token-file", str(served.token_file), "--out", str(tmp_path / "shots")]
+    assert main(["generate", "--strip", "plate", *where, *words]) == ExitCode.BAD_INPUT
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "shots").exists()
+
+
 @pytest.mark.parametrize(("number", "code"), [
     (signal.SIGINT, ExitCode.INTERRUPTED),
     (signal.SIGTERM, ExitCode.TERMINATED),
@@ -195,7 +239,7 @@ def test_ctrl_c_while_the_server_renders_cancels_the_job_and_keeps_the_export(
     before = signal.getsignal(signal.SIGINT)
     with served.holding(step=1):
         threading.Thread(target=send, daemon=True).start()
-        assert main(["generate", "--strip", "plate", *where, "--json"]) == ExitCode.INTERRUPTED
+        assert main(["generate", "--strip", "plate", "--set", "steps=3", *where, "--json"]) == ExitCode.INTERRUPTED
     assert signal.getsignal(signal.SIGINT) == before
     *steps, last = said(capsys)
     assert [step["job"]["state"] for step in steps if step["job"]][-1] == "cancelled"

@@ -73,6 +73,7 @@ def test_it_can_be_cancelled_and_the_server_renders_none_of_it(
     use(served)
     edit.frame_current = 15
     known = {job.id for job in preferences.chosen_server().jobs()}
+    plate.wan_animate.steps = 2
     ticket = f"proof {plate.wan_animate.uid}"
     with served.holding(step=1):
         bpy.ops.wan_animate.test_frame()
