@@ -192,6 +192,16 @@ def test_script_and_client_choose_the_smallest_gpu_that_is_enough(need: int | No
     assert of(shot("A/e001", gpu_memory=need))[1]["type"] == task_type
 
 
+def test_sizes_of_gpus_may_stand_in_any_order() -> None:
+    made = tasks(PLAIN | {"gpu_sizes": "80, 16 24", "shots": '[{"folder": "A/e001", "gpu": 20000000000}]'})
+    assert made[1]["type"] == "wan-gpu-24g"
+
+
+def test_spaces_around_a_path_and_slashes_at_its_end_mean_nothing() -> None:
+    words = tasks(PLAIN | {"shots_root": " /mnt/shots// "})[0]["commands"][0]["parameters"]["args"]
+    assert words[words.index("--out") + 1] == "/mnt/shots"
+
+
 def test_the_client_too_refuses_a_shot_that_is_too_large_for_every_gpu() -> None:
     with pytest.raises(wire.BadInput, match=r"needs 200\.0 GB on one GPU and the largest of this farm has 141"):
         task_type_of(200 * GB, SIZES)

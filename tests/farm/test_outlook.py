@@ -112,6 +112,17 @@ def test_a_variable_that_goes_one_way_says_nothing_of_a_folder(fake: FakeManager
     assert said.startswith("workers on windows do not know /mnt/shots: add a variable with is_twoway: true")
 
 
+def test_folders_of_windows_are_known_with_slashes_of_either_kind(fake: FakeManager) -> None:
+    names = {"windows": {**ALL, "shared": variable("z:\\", True)}, "linux": {**ALL, "shared": variable("/mnt", True)}}
+    made = farm(fake, *(worker(name, *CPU, *GPU) for name in "abc"), worker("d", system="windows"), variables=names)
+    assert advice(made, order(folder=Path("Z:/shots/farm/f001")), "windows") == ()
+
+
+def test_variables_of_the_submitters_own_system_are_asked_for_too(fake: FakeManager) -> None:
+    made = farm(fake, worker("a", system="plan9"), variables={"plan9": ALL, here(): ALL})
+    assert made.variables.keys() == {"plan9", here()}
+
+
 def test_a_shot_that_is_too_large_for_the_farm_is_refused_before_anything_is_sent(fake: FakeManager) -> None:
     with pytest.raises(BadInput, match="the largest of this farm has 141"):
         advice(farm(fake), order(shot("A/e001", gpu_memory=200 * GB)))
