@@ -21,7 +21,7 @@ HEADLESS_ROOMS = (
     "arrivals.py", "chain.py", "lens.py", "region.py", "retiming.py", "rigs", "retarget.py", "figure.py",
     "farm/submission.py", "farm/inventory.py", "farm/estimates.py", "farm/results.py", "farm/reservation.py",
     "farm/watch.py",
-    "farm/handling.py", "farm/openjd.py", "farm/deadline.py",
+    "farm/handling.py", "farm/openjd.py", "farm/deadline.py", "farm/plan.py", "farm/sending.py",
     "farm/transport.py", "farm/flamenco.py", "farm/outlook.py", "farm/standing.py",
 )  # fmt: skip
 """Parts of the add-on that must work without Blender."""
@@ -143,6 +143,11 @@ def test_the_model_imports_only_torch_and_its_own_siblings(path: Path) -> None:
     ("capacity.py", {*DOORS, "jobs", "blobs"}),
     ("jobs.py", {*DOORS, "worker", "model", "pipeline", "render", "cli"}),
     ("shot.py", {*DOORS, "jobs", "worker", "pipeline", "model"}),
+    ("pulse.py", {*DOORS, "jobs", "worker", "take", "shot", "render"}),
+    ("resumption.py", {*DOORS, "jobs", "worker", "model", "pipeline", "render"}),
+    ("estimate.py", {*DOORS, "jobs", "worker", "shot", "take", "render"}),
+    ("following.py", {"model", "pipeline", "weights", "render", "worker", "serve"}),
+    ("starter.py", {*DOORS, "jobs", "worker", "render", "take", "shot"}),
     ("take.py", {*DOORS, "jobs", "worker", "model"}),
     ("composite.py", {*DOORS, "jobs", "worker", "model", "pipeline"}),
     ("region.py", {*DOORS, "jobs", "worker", "model", "pipeline"}),

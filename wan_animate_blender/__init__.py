@@ -5,7 +5,8 @@ from importlib import import_module
 ROOMS = (
     "preferences", "proportions", "person", "ledger", "finish", "properties", "desk", "operators", "people",
     "casting", "presets", "panels", "proofing", "listing", "stacking", "masking", "bones", "fitting", "overlay",
-    "resumption", "farm.receiving", "jobs", "turns", "retaking", "extending", "hosting", "commands",
+    "resumption", "farm.receiving", "jobs", "turns", "retaking", "extending", "farm.choice", "farm.panel", "hosting",
+    "commands",
 )  # fmt: skip
 """What Blender has to know of, in the order in which it may."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 import pytest
-from panel import PREFERENCES, draw, tick_until, until_done
+from footage import write_png
+from panel import PREFERENCES, Paper, draw, tick_until, until_done
+from serving import PYTHON, ROOT
 from takes import export_of, take_of, whole_take_of
 
-from wan_animate_blender import desk, identity, jobs, ledger, timeline, turns, wire
-from wan_animate_blender.farm import handling, receiving, submission, watch
+from wan_animate_blender import daemon, desk, identity, jobs, ledger, timeline, turns, wire
+from wan_animate_blender.farm import choice, handling, openjd, panel, receiving, submission, watch
 from wan_animate_blender.wire import JobState
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -330,3 +336,255 @@ def test_another_file_is_not_disturbed_by_takes_of_the_one_before(plate: Any, tm
     bpy.ops.wm.open_mainfile(filepath=other)
     until_done(receiving.TICKET)
     assert (ledger.uids(), takes()) == (set(), [])
+
+
+# --- the panel ------------------------------------------------------------------------------------
+
+
+def drawn() -> str:
+    return " | ".join(draw(panel.WAN_ANIMATE_PT_farm))
+
+
+def rows() -> dict[str, str]:
+    return {row.name: row.words for row in choice.chosen().rows}
+
+
+def check() -> None:
+    assert bpy.ops.wan_animate.farm_check() == {"FINISHED"}
+    until_done(panel.TICKET)
+
+
+def lose_a_texture(tmp_path: Path) -> None:
+    """A material reads a file that is not there any more."""
+    file = write_png(tmp_path / "cloth.png", np.zeros((4, 4, 3), np.uint8))
+    material = bpy.data.materials.new("cloth")
+    material.use_nodes = True
+    material.node_tree.nodes.new("ShaderNodeTexImage").image = bpy.data.images.load(str(file))
+    material.use_fake_user = True
+    file.unlink()
+
+
+def test_a_check_lists_the_shots_and_all_that_travels_and_writes_nothing(plate: Any, tmp_path: Path) -> None:
+    choice.chosen().gpu_memory = 14
+    check()
+    assert rows() == {"SH010": "5 frames, puppet fp32, 14.0 GiB"}
+    row = choice.chosen().rows[0]
+    line: list[str] = []
+    panel.WAN_ANIMATE_UL_farm.draw_item(None, None, Paper(line), choice.chosen(), row, 0, choice.chosen(), "active")
+    assert line == ["SH010", "5 frames, puppet fp32, 14.0 GiB"]
+    said = drawn()
+    assert "1 shots of 5 frames" in said
+    assert "files of 0." in said and "MB travel" in said
+    assert "1 shots go to hosts with 14.0 GiB of" in said
+    assert "allow_missing" not in said
+    assert not (tmp_path / "wan_animate").exists()
+
+
+def test_a_check_tells_what_renders_are_expected_to_need_and_so_does_the_submission(
+    plate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a server says of it is `estimates`' own."""
+
+    def estimate(settings: wire.Settings, shot: submission.SubmittedShot) -> submission.SubmittedShot:
+        return replace(shot, gpu_memory=settings.steps * 2**30, seconds=240.0, estimated_on="a GPU")
+
+    monkeypatch.setattr(panel, "_of_the_server", lambda: estimate)
+    plate.wan_animate.steps = 3
+    check()
+    assert rows() == {"SH010": "5 frames, puppet fp32, 3.0 GiB, 4 min"}
+    bpy.ops.wan_animate.farm_export()
+    told = watch.read(tmp_path / "wan_animate" / "farm" / "f001")
+    assert told and (told.shots[0].gpu_memory, told.shots[0].seconds) == (3 * 2**30, 240.0)
+
+
+def test_without_a_marked_strip_a_check_says_so(edit: Any, tmp_path: Path) -> None:
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "edit.blend"))
+    with pytest.raises(RuntimeError, match="no strip is marked for Wan Animate"):
+        bpy.ops.wan_animate.farm_check()
+
+
+def test_only_selected_strips_are_submitted_where_that_is_chosen(plate: Any) -> None:
+    choice.chosen().scope = "SELECTED"
+    plate.select = False
+    with pytest.raises(RuntimeError, match="no selected strip is marked"):
+        bpy.ops.wan_animate.farm_check()
+    plate.select = True
+    check()
+    assert list(rows()) == ["SH010"]
+
+
+def test_nothing_goes_anywhere_while_files_are_missing_unless_that_is_allowed(plate: Any, tmp_path: Path) -> None:
+    lose_a_texture(tmp_path)
+    check()
+    said = drawn()
+    assert "1 of 1 files are missing" in said.replace(" | ", " ") and "allow_missing" in said
+    with pytest.raises(RuntimeError, match="or allow missing files"):
+        bpy.ops.wan_animate.farm_export()
+    assert not (tmp_path / "wan_animate").exists()
+    choice.chosen().allow_missing = True
+    assert bpy.ops.wan_animate.farm_export() == {"FINISHED"}
+    assert (tmp_path / "wan_animate" / "farm" / "f001" / openjd.TEMPLATE_FILE).is_file()
+
+
+def test_a_bundle_is_written_and_its_shots_stand_in_the_list(plate: Any, tmp_path: Path) -> None:
+    assert bpy.ops.wan_animate.farm_export() == {"FINISHED"}
+    folder = tmp_path / "wan_animate" / "farm" / "f001"
+    told = watch.read(folder)
+    assert told and [shot.folder for shot in told.shots] == ["SH010/e001"]
+    assert {openjd.TEMPLATE_FILE, openjd.VALUES_FILE, openjd.REFERENCES_FILE, told.file} <= {
+        file.name for file in folder.iterdir()
+    }
+    values = {
+        one["name"]: one["value"] for one in json.loads((folder / openjd.VALUES_FILE).read_text())["parameterValues"]
+    }
+    assert Path(values["ResultFile"]) == folder / "edit_takes.blend"
+    assert bpy.data.filepath == str(tmp_path / "edit.blend")
+    assert list(ledger.submitted()) == ["farm f001 SH010/e001"]
+    look(lambda: jobs.board.submitted)
+    assert jobs.board.submitted[0].by == "OpenJD"
+    assert bpy.ops.wan_animate.farm_export() == {"FINISHED"}
+    assert list(ledger.submitted()) == ["farm f001 SH010/e001", "farm f002 SH010/e002"]
+
+
+def test_a_take_of_a_bundle_comes_back_to_the_strip(plate: Any, tmp_path: Path) -> None:
+    bpy.ops.wan_animate.farm_export()
+    bpy.ops.wm.save_mainfile()
+    (tmp_path / "wan_animate" / "SH010" / "e001").rmdir()
+    whole_take_of(export_of(plate, tmp_path / "wan_animate"))
+    reopen()
+    expect()
+    assert takes() == [TAKE]
+
+
+def test_programs_that_are_not_installed_grey_their_buttons_and_say_so(
+    plate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(daemon, "BESIDE_PATH", ())
+    panel._sought.cache_clear()
+    assert not bpy.ops.wan_animate.farm_deadline.poll()
+    assert not bpy.ops.wan_animate.farm_run.poll()
+    assert "pip install deadline" in panel.WAN_ANIMATE_OT_farm_deadline.why_not()
+    assert "pip install openjd-cli" in panel.WAN_ANIMATE_OT_farm_run.why_not()
+    panel._sought.cache_clear()
+    assert bpy.ops.wan_animate.farm_export.poll()
+
+
+SAYS_NOTHING = """#!/bin/sh
+echo "openjd_progress: 40.0"
+while [ ! -e "{go}" ]; do sleep 0.05; done
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the program is a shell script")
+def test_what_runs_here_is_seen_and_can_be_stopped(plate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`openjd run` itself is tests/farm's; this is what the panel shows of a program that takes its time."""
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    for name in ("wan-animate", "openjd"):
+        (bin_ / name).write_text(SAYS_NOTHING.format(go=tmp_path / "go"))
+        (bin_ / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_}{os.pathsep}{os.environ['PATH']}")
+    panel._sought.cache_clear()
+    assert bpy.ops.wan_animate.farm_run() == {"FINISHED"}
+    tick_until(lambda: (news := desk.latest.get(panel.TICKET)) and news.step and news.step.progress > 0)
+    assert "Export_001" in drawn()
+    assert not bpy.ops.wan_animate.farm_run.poll()
+    assert panel._why_not() == panel.BUSY
+    assert bpy.ops.wan_animate.farm_cancel() == {"FINISHED"}
+    until_done(panel.TICKET)
+    assert "Stopped; what was finished is kept" in drawn().replace(" | ", " ")
+    assert not bpy.ops.wan_animate.farm_cancel.poll()
+    values = (tmp_path / "wan_animate" / "farm" / "f001" / openjd.VALUES_FILE).read_text()
+    assert str(bin_ / "wan-animate") in values
+
+
+# --- Flamenco -------------------------------------------------------------------------------------
+
+MANAGER = """
+import platform, sys, time
+from tests.farm.manager import FakeManager, serving, variable, worker
+here = platform.system().lower()
+staff = [worker("one", "blender", "wan-gpu", system=here), worker("two", "blender", system=here, tags=("t-1",))]
+words = {here: {name: variable(name) for name in ("blender", "blenderArgs", "wanAnimate")}}
+with serving(FakeManager(workers=staff, tags=[{"id": "t-1", "name": "night"}], variables=words)) as manager:
+    print(manager.url, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def manager() -> Iterator[str]:
+    """The small Manager of tests/farm in a process of its own; its address, in the preferences."""
+    python = os.environ.get(PYTHON, "")
+    has = subprocess.run([python or "false", "-c", "import quickjs"], capture_output=True)
+    if has.returncode:
+        pytest.skip(f"{PYTHON} has no quickjs, in which the Manager runs the job type")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "server")])
+    process = subprocess.Popen(
+        [python, "-c", MANAGER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert process.stdout and process.stdin
+    url = process.stdout.readline().strip()
+    bpy.context.preferences.addons[PREFERENCES].preferences.manager = url
+    choice.chosen().engine = "flamenco"
+    yield url
+    process.stdin.close()
+    process.wait()
+
+
+def test_a_check_says_what_flamencos_workers_can_take_and_warns_of_small_farms(plate: Any, manager: str) -> None:
+    assert not bpy.ops.wan_animate.farm_flamenco.poll()
+    assert panel.WAN_ANIMATE_OT_farm_flamenco.why_not().startswith("Press Check first")
+    check()
+    said = drawn().replace(" | ", " ")
+    assert "tasks of type 'blender': 2 workers take them" in said
+    assert "1 tasks of type 'wan-gpu': 1 workers take them" in said
+    assert "the farm has 2 workers" in said.lower() and "task_fail_after_softfail_count: 1" in said
+    assert "Flamenco 3.7 answers" in said
+    choice.chosen().tag = "t-1"
+    check()
+    assert "1 tasks of type 'wan-gpu': 0 workers take them" in drawn().replace(" | ", " ")
+
+
+def test_a_submission_goes_to_flamenco_and_is_watched_cancelled_and_tried_again_there(
+    plate: Any, manager: str, tmp_path: Path
+) -> None:
+    check()
+    assert bpy.ops.wan_animate.farm_flamenco() == {"FINISHED"}
+    until_done(panel.TICKET)
+    assert "Flamenco has 1 shots as 'edit f001'" in drawn().replace(" | ", " ")
+    assert choice.chosen().sent.startswith(f"{manager}/app/jobs/")
+    assert bpy.ops.wan_animate.farm_open.poll()
+    where = watch.sent(tmp_path / "wan_animate" / "farm" / "f001")
+    assert where and (where.engine, where.url) == (submission.Engine.FLAMENCO, manager)
+    look(lambda: [(job.by, job.state) for job in jobs.board.submitted] == [("Flamenco", JobState.QUEUED)])
+    bpy.ops.wan_animate.job_cancel()
+    look(lambda: [job.state for job in jobs.board.submitted] == [JobState.CANCELLED])
+    bpy.ops.wan_animate.job_retry()
+    look(lambda: [job.state for job in jobs.board.submitted] == [JobState.QUEUED])
+
+
+def test_what_flamenco_refuses_leaves_nothing_behind(plate: Any, manager: str, tmp_path: Path) -> None:
+    choice.chosen().gpu_memory = 900
+    check()
+    assert "A shot needs" in drawn().replace(" | ", " ")
+    bpy.ops.wan_animate.farm_flamenco()
+    until_done(panel.TICKET)
+    assert "refuses the job: SH010/e001 needs 966.4 GB" in str(desk.latest[panel.TICKET].problem)
+    assert not (tmp_path / "wan_animate" / "farm").exists()
+
+
+def test_the_job_type_is_saved_where_somebody_wants_it(plate: Any, tmp_path: Path) -> None:
+    assert bpy.ops.wan_animate.farm_job_type(directory=str(tmp_path)) == {"FINISHED"}
+    assert "JOB_TYPE" in (tmp_path / "wan_animate_shots.js").read_text()
+    with pytest.raises(RuntimeError, match="choose a folder that you may write to"):
+        bpy.ops.wan_animate.farm_job_type(directory=str(tmp_path / "nowhere"))
+
+
+def test_without_a_manager_the_button_says_where_to_enter_it(plate: Any) -> None:
+    choice.chosen().engine = "flamenco"
+    assert "in the preferences" in panel.WAN_ANIMATE_OT_farm_flamenco.why_not()
+    check()
+    assert not bpy.ops.wan_animate.farm_open.poll()

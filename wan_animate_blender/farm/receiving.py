@@ -32,7 +32,7 @@ SOON_SECONDS, LATER_SECONDS = 0.7, 30.0
 BREATH_SECONDS = 0.4
 """Between two takes, in which Blender answers: each of them is an undo step."""
 
-_eye, _beside = watch.Eye(), watch.Beside()
+_eye, beside = watch.Eye(), watch.Beside()
 
 
 # --- the list -------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def follow(board: Board, hear: Callable[[News], None]) -> None:
     try:
         voice, named = handling.voice(chosen_manager()), _named(ledger.submitted())
         look = partial(_eye.jobs, shots_folder(), voice, named)
-        desk.start(LISTING, lambda cancelled: watch.follow(board, _beside, look, cancelled), hear=hear)
+        desk.start(LISTING, lambda cancelled: watch.follow(board, beside, look, cancelled), hear=hear)
     except Problem as problem:
         log.info("submitted shots are not listed: %s", problem)
 
@@ -86,7 +86,7 @@ def expect() -> float | None:
 def _arrivals(shots: Path, ours: set[str], known: Mapping[str, ledger.Entry], cancelled: Cancelled) -> Work[str]:
     """A step for each shot of this file that it does not know of, and one for each take that has arrived."""
     question = partial(_whole, shots, ours, {job for job, one in known.items() if one.is_over}, _named(known))
-    found = yield from _beside.ask(question, cancelled)
+    found = yield from beside.ask(question, cancelled)
     arrived = 0
     for job, folder in found or ():
         if job.id not in known:
@@ -126,7 +126,7 @@ def bring(ticket: str, job: Job) -> None:
 
 
 def _brought(shots: Path, job: Job, cancelled: Cancelled) -> Work[str]:
-    folder = yield from _beside.ask(partial(_take, shots, job), cancelled)
+    folder = yield from beside.ask(partial(_take, shots, job), cancelled)
     if folder is None:
         raise BadInput(f"{job.shot} has no take yet; wait until its first frames are rendered")
     yield Step(stage="arrived", progress=1.0, whole=1.0, job=job, take=folder)
@@ -138,7 +138,7 @@ Order = Callable[[watch.Beside, Path, Job, str, Cancelled], Work[str]]
 
 def order(ticket: str, job: Job, what: Order) -> None:
     """Have the engine of a submitted shot do something. Raises `Problem` when it may not be asked."""
-    desk.start(ticket, partial(what, _beside, shots_folder(), job, chosen_manager()))
+    desk.start(ticket, partial(what, beside, shots_folder(), job, chosen_manager()))
 
 
 # --- when -----------------------------------------------------------------------------------------
