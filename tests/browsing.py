@@ -17,7 +17,7 @@ QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 """No sandbox, because it does not start as root; the rest keeps the browser from calling home."""
 
 SECONDS = 1000.0
-PATIENCE = 90 * SECONDS
+PATIENCE = 300 * SECONDS
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from wan_animate_blender.wire import SHOT_FILE, WIRE_HEADER, Job, Shot, Take
 
 from .conftest import QUICK, command
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 LONG = replace(QUICK, steps=500)
 """For a job that is stopped on its way; `Running.holding` sees to it that it does not come to its end before."""
 

@@ -46,7 +46,7 @@ def run(tmp_path: Path, *options: str | Path) -> subprocess.CompletedProcess[str
         door.bind(("127.0.0.1", 0))
         free = str(door.getsockname()[1])
     options = ("--data", tmp_path / "data", "--token-file", tmp_path / "token", *(options or ("--port", free)))
-    return subprocess.run(command("doctor", *options), capture_output=True, text=True, timeout=300)
+    return subprocess.run(command("doctor", *options), capture_output=True, text=True, timeout=900)
 
 
 def test_this_machine_is_fit_and_every_line_says_what_it_is_about(tmp_path: Path) -> None:

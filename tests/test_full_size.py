@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parent / "benchmarks" / "full_size.py"
 def test_the_benchmark_runs_every_component_and_leaves_its_table(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--tiny", "--folder", str(tmp_path)],
-        capture_output=True, text=True, timeout=120, env=os.environ | {"OUT": str(tmp_path)},
+        capture_output=True, text=True, timeout=900, env=os.environ | {"OUT": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "full_size.md").read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ CONTENT = {
 HASHES = {path: hashlib.sha256(content).hexdigest() for path, content in CONTENT.items()}
 PINNED = "shard-1.safetensors"
 REPOSITORY, REVISION = "Wan-AI/Small", "abc123"
-PATIENCE = 120.0
+PATIENCE = 300.0
 PATIENT, HASTY = (PATIENCE, PATIENCE), (PATIENCE, 2.0)
 """Seconds to connect and to wait for more: nobody is given up but who never says more."""
 

@@ -133,7 +133,7 @@ def folder(make_shot: Make) -> Path:
 
 def run(*arguments: str | Path, models: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"WAN_ANIMATE_MODELS": str(models)}
-    return subprocess.run(command("plan", *arguments), capture_output=True, text=True, timeout=120, env=environment)
+    return subprocess.run(command("plan", *arguments), capture_output=True, text=True, timeout=900, env=environment)
 
 
 def test_a_plan_needs_no_weights(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from wan_animate_blender.session import Cancelled, News, Session, Step, Work
 from wan_animate_blender.wire import BadInput, Interrupted, Problem
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def start(resources: Path, *words: str | Path) -> subprocess.CompletedProcess[st
     environment = os.environ | {"BLENDER_USER_RESOURCES": str(resources / "user")}
     command = [*blender.find(None), "-b", *map(str, words)]
     assert command[0] == sys.executable
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
 
 
 def script(folder: Path, text: str) -> Path:
