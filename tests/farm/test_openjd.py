@@ -50,7 +50,7 @@ def test_each_chunk_is_exported_then_rendered_and_all_are_imported_once() -> Non
         "Render_001": ([{"Shot": "SH010/e001"}, {"Shot": "SH020/e001"}], ["Export_001"]),
         "Export_002": ([{"Shot": "SH030/e001"}], []),
         "Render_002": ([{"Shot": "SH030/e001"}], ["Export_002"]),
-        "Import": ([], ["Render_001", "Render_002"]),
+        "Import": ([], ["Export_001", "Render_001", "Export_002", "Render_002"]),
     }
 
 
@@ -65,14 +65,23 @@ def test_whoever_stands_in_front_is_exported_over_the_rendered_take_of_the_one_b
         "Render_001": ([{"Shot": "SH010/e001"}], ["Export_001"]),
         "Export_002": ([{"Shot": "SH020/e001"}], []),
         "Render_002": ([{"Shot": "SH020/e001"}], ["Export_002"]),
-        "Export_003": ([{"Shot": "SH010_bob/e001", "Base": "SH010/e001"}], ["Render_001"]),
+        "Export_003": ([{"Shot": "SH010_bob/e001", "Base": "SH010/e001"}], ["Export_001", "Render_001"]),
         "Render_003": ([{"Shot": "SH010_bob/e001"}], ["Export_003"]),
-        "Export_004": ([{"Shot": "SH020_dan/e001", "Base": "SH020/e001"}], ["Render_002"]),
+        "Export_004": ([{"Shot": "SH020_dan/e001", "Base": "SH020/e001"}], ["Export_002", "Render_002"]),
         "Render_004": ([{"Shot": "SH020_dan/e001"}], ["Export_004"]),
-        "Export_005": ([{"Shot": "SH010_cid/e001", "Base": "SH010_bob/e001"}], ["Render_003"]),
+        "Export_005": ([{"Shot": "SH010_cid/e001", "Base": "SH010_bob/e001"}], ["Export_003", "Render_003"]),
         "Render_005": ([{"Shot": "SH010_cid/e001"}], ["Export_005"]),
-        "Import": ([], ["Render_001", "Render_002", "Render_003", "Render_004", "Render_005"]),
+        "Import": ([], [f"{verb}_00{number}" for number in range(1, 6) for verb in ("Export", "Render")]),
     }
+
+
+def test_whoever_reads_what_another_step_has_made_names_that_step() -> None:
+    """Without shared storage Deadline Cloud brings the files of steps that are named, and of no others behind those."""
+    shots = [named("SH010"), named("SH010_bob", base="SH010/e001")]
+    found = graph(openjd.template(submission(shots), OPTIONS))
+    assert found["Export_002"][1] == ["Export_001", "Render_001"]  # the take, and the export by whose hash it is found
+    assert found["Render_002"][1] == ["Export_002"]
+    assert set(found["Import"][1]) == {name for name in found if name != "Import"}
 
 
 def test_a_front_shot_is_paired_with_its_own_base_and_no_other() -> None:
@@ -214,7 +223,7 @@ def test_any_submission_is_a_template_that_openjd_accepts(
     home = {task["Shot"]: name for name in order if name.startswith("Render") for task in found[name][0]}
     for name in (name for name in order if name.startswith("Export")):
         waits = {home[task["Base"]] for task in found[name][0] if "Base" in task}
-        assert waits == set(found[name][1])
+        assert waits == {step for step in found[name][1] if step.startswith("Render")}
         assert all(order.index(other) < order.index(name) for other in waits)
     assert order[-1] == "Import"
 

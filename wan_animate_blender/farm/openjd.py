@@ -85,6 +85,11 @@ class Chunk:
         return f"Render_{self.number:03d}"
 
     @property
+    def steps(self) -> tuple[str, str]:
+        """All that whoever reads a take has to wait for: job attachments bring what steps have made that are named."""
+        return self.export, self.render
+
+    @property
     def memory(self) -> int | None:
         """MiB of one device that each render needs, rounded up; None where nobody could say."""
         return _mebibytes(self.shots[0].gpu_memory)
@@ -155,7 +160,8 @@ def _mebibytes(size: int | None) -> int | None:
 
 
 def _export(chunk: Chunk, homes: dict[str, Chunk]) -> Json:
-    behind = sorted({homes[shot.base].render for shot in chunk.shots if shot.base})
+    bases = {homes[shot.base] for shot in chunk.shots if shot.base}
+    behind = sorted(step for base in bases for step in base.steps)
     base = ["--base", "{{Task.Param.Base}}"] if behind else []
     shot = ["--shot", "{{Task.Param.Shot}}", "--out", "{{Param.Shots}}"]
     return {
@@ -190,7 +196,7 @@ def _import(cut: list[Chunk], options: Options) -> Json:
     return {
         "name": IMPORT_STEP,
         "description": "Blender puts all takes on strips above their plates and saves the result beside the submission",
-        **_depending([chunk.render for chunk in cut]),
+        **_depending([step for chunk in cut for step in chunk.steps]),
         "hostRequirements": _needs(BLENDER_NEEDS),
         "script": _script(_blender("import", *line, *edit), IMPORT_SECONDS),
     }
