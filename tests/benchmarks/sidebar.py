@@ -1,4 +1,5 @@
-"""What drawing the sidebar costs in an edit of 1,000 strips with 200 jobs, beside the 5 ms that it may cost.
+"""What drawing the sidebar costs in an edit of 1,000 strips with 200 jobs and as many submitted shots, beside the 5 ms
+that it may cost.
 
 Every panel with its poll, unfolded, with all rows that a list shows; the strip has a rig and thirty takes.
 
@@ -29,7 +30,9 @@ from footage import noise, write_png
 from panel import Paper, Sidebar, draw
 from takes import enable_addon, export_of, take_of
 
-from wan_animate_blender import fitting, identity, jobs, ledger, listing, preflight, stacking, take, timeline
+from wan_animate_blender import fitting, identity, jobs, ledger, listing, preflight, stacking, take, timeline, wire
+from wan_animate_blender.farm import choice, panel, sending
+from wan_animate_blender.farm.submission import Asset, Engine, Submission, SubmittedShot
 from wan_animate_blender.wire import Job, JobState
 
 STRIPS, JOBS, TAKES = 1000, 200, 30
@@ -88,6 +91,23 @@ def board() -> tuple[Job, ...]:
     )  # fmt: skip
 
 
+def submitted() -> Submission:
+    """A shot of every fifth strip, with a plate each of which frames are missing."""
+    shots = tuple(
+        SubmittedShot(
+            folder=f"SH{i * 5:04d}/e001", scene="Scene", strip=f"plate {i * 5}", uid=f"uid {i * 5}", person="hero",
+            mode=wire.Mode.REPLACE, model="puppet", precision=wire.Precision.FP32, frames=200, width=1920, height=1080,
+            gpu_memory=14 * 2**30, seconds=240.0, disk=10**9,
+        )
+        for i in range(JOBS)
+    )  # fmt: skip
+    assets = tuple(
+        Asset(path=f"/plates/{i}/0001.exr", what=f"plate of 'plate {i}'", files=199, size=10**9, missing=("0007.exr",))
+        for i in range(JOBS)
+    )
+    return Submission(name="edit f001", file="edit.blend", blender="4.5.3", shots=shots, assets=assets)
+
+
 def note(paper: Paper, _: str, what: str, **__: Any) -> None:
     """In place of the tests' checks of every word."""
     paper.drawn.append(what)
@@ -107,17 +127,21 @@ def our_panels() -> list[type]:
     return sorted(found, key=lambda kind: getattr(kind, "bl_order", 0))
 
 
-def drawn(panel: type) -> None:
+def drawn(kind: type) -> None:
     """A panel with its poll, and as many rows as its list shows."""
-    if not getattr(panel, "poll", lambda _: True)(bpy.context):
-        raise SystemExit(f"{panel.__name__} is not shown, so nothing would be measured")
-    draw(panel)
+    if not getattr(kind, "poll", lambda _: True)(bpy.context):
+        raise SystemExit(f"{kind.__name__} is not shown, so nothing would be measured")
+    draw(kind)
     manager = bpy.context.window_manager
-    if panel is jobs.WAN_ANIMATE_PT_jobs:
+    if kind is panel.WAN_ANIMATE_PT_farm:
+        chosen = choice.chosen()
+        for row in chosen.rows[: panel.ROWS]:
+            panel.WAN_ANIMATE_UL_farm.draw_item(None, Sidebar, Paper([]), chosen, row, 0, chosen, "active")
+    if kind is jobs.WAN_ANIMATE_PT_jobs:
         ours = manager.wan_animate_jobs
         for row in ours.rows[: jobs.ROWS]:
             jobs.WAN_ANIMATE_UL_jobs.draw_item(None, Sidebar, Paper([]), ours, row, 0, ours, "active")
-    if panel is stacking.WAN_ANIMATE_PT_takes:
+    if kind is stacking.WAN_ANIMATE_PT_takes:
         shelved = manager.wan_animate_takes
         for row in shelved.rows[: stacking.ROWS]:
             paper = Paper([])
@@ -146,12 +170,15 @@ def main() -> int:
         add_takes(bpy.context.scene, strip, Path(folder) / "shots")
         preflight._answer(bpy.context.scene.name, strip.name)
         jobs.board.jobs = board()
+        jobs.board.submitted = sending.fresh(Path("f001"), submitted(), Engine.FLAMENCO)
+        choice.keep(submitted())
         bpy.context.window_manager.wan_animate_jobs.scope = "ALL"
-        measured = [measure(panel.bl_label.lower(), partial(drawn, panel)) for panel in our_panels()]
+        measured = [measure(kind.bl_label.lower(), partial(drawn, kind)) for kind in our_panels()]
         between = [
             measure("between: list filled anew", refill, 20),
             measure("between: list of this file", lambda: jobs._fill(), 20),
             measure("between: jobs that are expected", ledger.waiting, 20),
+            measure("between: shots that were submitted", ledger.submitted, 20),
             measure("between: strip of a job", lambda: identity.find("uid 500"), 20),
         ]
     whole = {
