@@ -312,16 +312,16 @@ def test_the_take_plays_at_its_own_rate(page: Page, done: Job) -> None:
     expect(page.locator("#number")).to_have_text("1013")
     page.click("#play")
     moments = page.evaluate("""async () => {
-        const found = [], end = performance.now() + 1500;
-        while (performance.now() < end) {
+        const found = [], seen = new Set();
+        while (seen.size < 8) {  // however seldom this machine draws
             const now = await new Promise(requestAnimationFrame);
             found.push([now, Number(document.getElementById("player").dataset.frame)]);
+            seen.add(found.at(-1)[1]);
         }
         return found;
     }""")
     late = [((frame - moments[0][1]) - (now - moments[0][0]) * 24 / SECONDS + 6.5) % 13 - 6.5 for now, frame in moments]
     assert max(map(abs, late)) < 1.5, "every picture is the one that is due"
-    assert len({frame for _, frame in moments}) > 5
     page.click("#play")
     held = page.text_content("#number")
     time.sleep(0.2)
