@@ -249,6 +249,7 @@ def test_a_program_that_is_not_there_is_said_with_how_to_install_it(
     name: str, install: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(deadline, "BESIDE_PATH", ())
     with pytest.raises(wire.Unavailable, match=f"'{name}' is not found on this machine; .*{install}"):
         deadline.find(name)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from ..daemon import BESIDE_PATH
 from ..session import Cancelled, Step, Work
 from ..wire import BadInput, Interrupted, Unavailable
 from .openjd import IMPORT_STEP, TEMPLATE_FILE, VALUES_FILE
@@ -51,9 +52,10 @@ Json = dict[str, Any]
 
 
 def find(program: str, beside: str = "") -> str:
-    """The executable of `program`: in the folder of the executable `beside`, else on the path. Raises `Unavailable`."""
+    """The executable of `program`: beside the executable `beside`, else where commands are. Raises `Unavailable`."""
     places = [str(Path(beside).parent)] if beside else []
-    found = shutil.which(program, path=os.pathsep.join([*places, os.environ.get("PATH", "")]))
+    places += [os.environ.get("PATH", ""), *(str(Path(place).expanduser()) for place in BESIDE_PATH)]
+    found = shutil.which(program, path=os.pathsep.join(places))
     if found is None:
         raise Unavailable(f"'{program}' is not found on this machine; {_INSTALL[program]}")
     return found
