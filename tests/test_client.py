@@ -18,7 +18,7 @@ from typing import cast
 import pytest
 import uvicorn
 
-from wan_animate_blender import client, delivery
+from wan_animate_blender import arrivals, client, delivery
 from wan_animate_blender.client import Server, is_loopback
 from wan_animate_blender.delivery import AWAY, Waiting, deliver, resume
 from wan_animate_blender.session import News, Session
@@ -409,6 +409,15 @@ def test_the_same_job_fetched_again_is_what_is_there_already(whole: Server, done
     take = Take.loads((takes / "v001" / TAKE_FILE).read_bytes())
     assert (take.version, take.job, take.state) == (1, done.id, TakeState.COMPLETE)
     assert {path: file_entry(takes / "v001" / path) for path in take.files} == take.files
+
+
+def test_a_job_that_another_blender_has_begun_to_fetch_meanwhile_shares_its_folder(
+    whole: Server, done: Job, tmp_path: Path
+) -> None:
+    take = replace(whole.take(done.id), job=done.id)
+    takes = tmp_path / "takes"
+    assert [arrivals.begin(takes, take) for _ in range(2)] == [takes / "v001"] * 2, "both had looked and found nothing"
+    assert [folder.name for folder in takes.iterdir()] == ["v001"]
 
 
 def test_another_job_of_the_shot_is_the_next_version(whole: Server, done: Job, export: Path, tmp_path: Path) -> None:

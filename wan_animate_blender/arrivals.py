@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from .wire import (
 
 
 def fetched(takes: Path, job: str) -> Path | None:
-    """The folder below `takes` with what was fetched of `job` before."""
-    for folder in (takes / version_name(TAKE_PREFIX, number) for number in reversed(versions(takes, TAKE_PREFIX))):
+    """The first folder below `takes` with what was fetched of `job` before."""
+    for folder in (takes / version_name(TAKE_PREFIX, number) for number in versions(takes, TAKE_PREFIX)):
         with contextlib.suppress(OSError, WireError):  # not ours to read, such as another release's
             if Take.loads((folder / TAKE_FILE).read_bytes()).job == job:
                 return folder
@@ -31,10 +32,13 @@ def fetched(takes: Path, job: str) -> Path | None:
 
 
 def begin(takes: Path, take: Take) -> Path:
-    """A new version that says of what it will be."""
+    """A new version that says of what it will be, or the one that another Blender began for the same job meanwhile."""
     folder = claim_version(takes, TAKE_PREFIX)
     note(folder, replace(take, state=TakeState.PARTIAL, files={}))
-    return folder
+    first = fetched(takes, take.job) or folder
+    if first != folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    return first
 
 
 def note(folder: Path, take: Take) -> None:

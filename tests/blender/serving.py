@@ -61,8 +61,7 @@ class Served:
     def holding(self, *, frames: int = 0, step: int = 0) -> Iterator[None]:
         """Meanwhile a render waits as soon as that many frames are there and the next segment has made `step` steps.
 
-        It hears everything all the same (tests/holding). Segments that the server rendered before have no steps: ask for
-        others.
+        It hears everything all the same (tests/holding). Segments that the server rendered before have no steps.
         """
         file = self.token_file.with_name(HOLD)
         new = file.with_suffix(".new")
