@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "WAN_ANIMATE_SERVER_PYTHON"
 HOLD = "hold.json"
 
-PATIENCE = 300.0
+PATIENCE = 600.0
 """Seconds that a machine may take for anything before a test gives up."""
 
 
