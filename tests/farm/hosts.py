@@ -15,7 +15,10 @@ from typing import Any
 
 from wan_animate_blender.wire import OWNER_FILE, TAKE_FILE, Take
 
-from ..serving import PATIENCE, waits
+from ..serving import waits
+
+PATIENCE = 600.0
+"""Seconds for a state to come: several processes that load torch on a busy machine take minutes."""
 
 _HOST = """
 import socket, sys, time

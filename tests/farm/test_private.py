@@ -22,8 +22,8 @@ from wan_animate_server.private import stop
 from wan_animate_server.ready import VARIABLE, Ready
 
 from ..conftest import QUICK, command, write_export
-from ..serving import PATIENCE, gone, held, lives, waits, workers
-from .hosts import ended, everything, has_frames, owner_of, pictures, started, take_of, until, versions_of
+from ..serving import gone, held, lives, waits, workers
+from .hosts import PATIENCE, ended, everything, has_frames, owner_of, pictures, started, take_of, until, versions_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
 
@@ -88,7 +88,7 @@ def test_all_shots_of_a_session_are_rendered_in_place_by_one_process(
             done = ended(resume(export), **running.environment)
             assert done.returncode == ExitCode.DONE, done.stderr
             assert done.stdout.splitlines()[-1] == str(export.parent / "takes/v001")
-            assert "openjd_status: denoising, segment 2 of 2" in done.stdout
+            assert done.stdout.splitlines()[-3:-1] == ["openjd_progress: 100.0", "openjd_status: done, segment 2 of 2"]
             assert pictures(export) == undisturbed
             assert not list((export.parent / "takes/v001").glob(".*"))
         assert running.worker == worker

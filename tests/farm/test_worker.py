@@ -22,8 +22,9 @@ from wan_animate_server.pipeline import Model
 from wan_animate_server.placement import Residence
 
 from ..conftest import QUICK, Make, command
-from ..serving import PATIENCE, gone, held, lives
+from ..serving import gone, held, lives
 from .hosts import (
+    PATIENCE,
     ended,
     everything,
     has_frames,
@@ -132,7 +133,8 @@ def test_of_several_hosts_that_begin_a_shot_at_once_one_renders_it_and_the_other
     make_shot: Make, tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
     export = make_shot()
-    with held(tmp_path, step=1), started(resume(export), tmp_path) as one, started(resume(export), tmp_path) as other:
+    words = resume(export, "--json")
+    with held(tmp_path, step=1), started(words, tmp_path) as one, started(words, tmp_path) as other:
         both = (one, other)
         until(lambda: any(each.poll() is not None for each in both) and take_of(export))
         (left,) = (each for each in both if each.poll() is not None)
