@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,15 +13,16 @@ from typing import NoReturn
 
 import bpy
 
-from . import export, ledger, nuke, preferences, take, timeline
+from . import export, extending, ledger, nuke, preferences, retaking, take, timeline
 from .chain import chain
-from .delivery import PATIENCE_SECONDS, deliver
+from .client import Server
+from .delivery import PATIENCE_SECONDS, deliver, expect_job
 from .ending import Ended, Ending, interruptible, while_wanted
 from .farm import submitting, verbs
 from .headless import Tell, exporting, run, save, save_copy, tell_nothing, teller
 from .request import prepare
 from .session import Cancelled, Step, Work
-from .wire import BadInput, Dialect, ExitCode, Interrupted, Problem, overridden
+from .wire import TAKES, BadInput, Dialect, ExitCode, Interrupted, Problem, Retake, overridden
 
 NAME = "wan_animate"
 
@@ -92,21 +94,21 @@ def _submit(arguments: argparse.Namespace, tell: Tell) -> None:
 
 
 def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
+    _expect_of_one_kind(arguments)
     server = preferences.server(arguments.server, _token(arguments))
     server.health()  # what is wrong with it is said before the export, not after
     scene, strip = _chosen(arguments)
     requests = _requests(arguments, scene, strip)
-    export.check_all(requests)
-    save()
     cancelled = Cancelled()
     exports: list[str] = []
     takes: list[str] = []
     new: list[timeline.Strip] = []
-
-    def make(index: int, base: Path | None) -> Work[Path]:
-        folder = yield from exporting(export.export(replace(requests[index], base=base)), cancelled)
-        exports.append(str(folder))
-        return Path((yield from deliver(server, folder, cancelled, PATIENCE_SECONDS)))
+    if arguments.retake:
+        work = _anew(arguments, server, _person(requests, arguments.person), cancelled)
+    else:
+        jobs = extending.begun(requests) if arguments.extend else {}
+        work = _exported(server, requests, jobs, cancelled, exports)
+    save()
 
     def receive(step: Step) -> None:
         if step.job and step.takes:
@@ -118,9 +120,45 @@ def _generate(arguments: argparse.Namespace, tell: Tell) -> None:
             save()
 
     with interruptible(cancelled):
-        run(chain([request.person for request in requests], make), tell, receive)
+        run(work, tell, receive)
     what = {"exports": exports, "takes": takes, "strips": [one.name for one in new]}
     tell("done", **what, message="; ".join(map(take.summary, new)))
+
+
+def _expect_of_one_kind(arguments: argparse.Namespace) -> None:
+    if arguments.retake and arguments.extend:
+        raise BadInput("--retake and --extend are two takes; extend first, then take again what you want")
+    if not arguments.retake and (arguments.person or arguments.seed is not None):
+        raise BadInput("--person and --seed are of a re-take; give its frames, as --retake 1040-1060")
+    if arguments.retake and arguments.set:
+        raise BadInput("a re-take has the settings of its take, but for --seed; leave out --set")
+
+
+def _exported(
+    server: Server, requests: Sequence[export.Request], begun: Mapping[str, str], cancelled: Cancelled,
+    exports: list[str],
+) -> Work[str]:  # fmt: skip
+    """Export everybody, and have all made, or what the takes of the jobs `begun` lack; `exports` gets the folders."""
+    export.check_all(requests)
+    for job in begun.values():  # said before anything is exported
+        expect_job(server, job)
+
+    def make(index: int, base: Path | None) -> Work[Path]:
+        request = replace(requests[index], base=base)
+        folder = yield from exporting(export.export(request), cancelled)
+        exports.append(str(folder))
+        return Path((yield from deliver(server, folder, cancelled, PATIENCE_SECONDS, begun.get(request.name, ""))))
+
+    return chain([request.person for request in requests], make)
+
+
+def _anew(arguments: argparse.Namespace, server: Server, request: export.Request, cancelled: Cancelled) -> Work[str]:
+    """Have frames of the newest take of one person made anew."""
+    wanted = Retake.read(arguments.retake, arguments.seed)
+    old = extending.newest(request)
+    if old is None:
+        raise BadInput(f"there is no complete take in {request.root / request.name}; generate the strip first")
+    return retaking.anew(server, old, wanted, request.root / request.name / TAKES)(cancelled)
 
 
 def _requests(arguments: argparse.Namespace, scene: bpy.types.Scene, strip: timeline.Strip) -> list[export.Request]:
@@ -236,6 +274,10 @@ def _add_generate(three: argparse.ArgumentParser) -> None:
     three.add_argument("--strip", required=True, help="name of the strip")
     three.add_argument("--server", required=True, metavar="URL", help="address, such as http://127.0.0.1:8188")
     three.add_argument("--token-file", type=Path, help="file with the server's token")
+    three.add_argument("--extend", action="store_true", help="only the frames that the newest take lacks")
+    three.add_argument("--retake", metavar="FIRST-LAST", help="only these frames of the newest take anew, as 1040-1060")
+    three.add_argument("--seed", type=int, help="of the frames that --retake makes")
+    three.add_argument("--person", metavar="NAME", help="of whom --retake is, where there are several people")
     _add_out(three)
     _add_settings(three)
     _add_shared(three)

@@ -41,28 +41,30 @@ class WAN_ANIMATE_OT_extend(bpy.types.Operator):
             if found is None:
                 raise BadInput(f"the strip of {take.title(chosen)} is not in this file; extend it where the strip is")
             requests = prepare(*found, shots_folder())
-            work = generation(requests, chosen_server(), _begun(requests, chosen))
+            work = generation(requests, chosen_server(), begun(requests, chosen))
             desk.start(chosen.strip, work, imports=preferences().imports)
         except Problem as problem:
             return refuse(self, problem)
         return {"FINISHED"}
 
 
-def _begun(requests: Sequence[export.Request], chosen: Take) -> dict[str, str]:
+def begun(requests: Sequence[export.Request], chosen: Take | None = None) -> dict[str, str]:
     """For each person's shot the job of the take to go on from: `chosen`, or the newest of the others.
 
-    Raises `BadInput` for a take that this strip cannot be an extension of.
+    Raises `BadInput` for a take that this strip cannot be an extension of, and where there is none.
     """
-    found = {request.name: chosen if request.name == chosen.shot else _newest(request) for request in requests}
-    if chosen.shot not in found:
+    found = {one.name: chosen if chosen and one.name == chosen.shot else newest(one) for one in requests}
+    if chosen and chosen.shot not in found:
         raise BadInput(f"{take.title(chosen)} is of nobody on the strip any more; choose a take of one of its people")
+    if not any(found.values()):
+        raise BadInput(f"there is no complete take in {requests[0].root / requests[0].name}; generate the strip first")
     for request in requests:
         if old := found[request.name]:
             _check(request, old)
     return {name: old.job for name, old in found.items() if old}
 
 
-def _newest(request: export.Request) -> Take | None:
+def newest(request: export.Request) -> Take | None:
     """The newest complete take of a person; None while there is none, who is then made whole."""
     takes = request.root / request.name / TAKES
     for number in reversed(versions(takes, TAKE_PREFIX)):

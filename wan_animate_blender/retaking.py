@@ -44,7 +44,7 @@ class _Retake:
         try:
             folder = self.folder(context)
             old, wanted = take.read(folder), Retake(first=self.first, last=self.last, seed=self.seed)
-            desk.start(old.strip, _work(chosen_server(), old, wanted, folder.parent), imports=preferences().imports)
+            desk.start(old.strip, anew(chosen_server(), old, wanted, folder.parent), imports=preferences().imports)
         except Problem as problem:
             return refuse(self, problem)
         return {"FINISHED"}
@@ -107,8 +107,8 @@ def span(scene: bpy.types.Scene, old: Take) -> tuple[int, int]:
     return start, end
 
 
-def _work(server: Server, old: Take, wanted: Retake, takes: Path) -> Callable[[Cancelled], Work[str]]:
-    """Raises `BadInput` for a take that no server has made."""
+def anew(server: Server, old: Take, wanted: Retake, takes: Path) -> Callable[[Cancelled], Work[str]]:
+    """Frames of `old` made anew as the next take below `takes`. Raises `BadInput` for one that no server has made."""
     if not old.job:
         raise BadInput(
             f"{take.title(old)} was not made by a server's job; use 'wan-animate render --retake' beside its folder"

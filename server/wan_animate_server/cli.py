@@ -377,9 +377,4 @@ def _retake_of(frames: str | None, seed: int | None, extend: bool, base: Path | 
         raise BadInput("--retake and --extend are two takes; extend first, then take again what you want")
     if not frames and (seed is not None or (base and not extend)):
         raise BadInput("--seed and --base are of a re-take; give its frames, as --retake 1040-1060, or --extend a take")
-    if not frames:
-        return None
-    found = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", frames)
-    if not found:
-        raise BadInput(f"the frames of the re-take are {frames!r}; give shot numbers, as 1040-1060")
-    return Retake(first=int(found[1]), last=int(found[2] or found[1]), seed=seed)
+    return Retake.read(frames, seed) if frames else None

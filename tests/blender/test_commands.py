@@ -131,23 +131,29 @@ def test_generate_goes_the_whole_way(plate: Any, served: Served, tmp_path: Path,
     assert new.strip_elem_from_frame(12).filename == "1003.png"
 
 
+def trim(first: int, end: int) -> None:
+    for name in ("plate", "matte"):
+        timeline.set_frame_range(timeline.strips(bpy.context.scene.sequence_editor)[name], first, end)
+
+
 def test_a_take_is_extended_and_taken_again_without_a_window(
-    edit: Any, plate: Any, served: Served, tmp_path: Path, capsys: Any
+    plate: Any, served: Served, tmp_path: Path, capsys: Any
 ) -> None:
     where = ["--server", served.url, "--token-file", str(served.token_file), "--out", str(tmp_path / "shots")]
     words = ["generate", "--strip", "plate", *where, "--json"]
+    trim(10, 15)
     assert main(words) == ExitCode.DONE
-    for name in ("plate", "matte"):
-        timeline.set_frame_range(timeline.strips(edit.sequence_editor)[name], 12, 18)
+    trim(10, 19)
     assert main([*words, "--extend"]) == ExitCode.DONE
     assert main([*words, "--retake", "1004-1006", "--seed", "99"]) == ExitCode.DONE
     first, second, third = (
         Take.loads((tmp_path / f"shots/SH010/takes/v00{number}" / TAKE_FILE).read_bytes()) for number in (1, 2, 3)
     )
-    assert (first.last, second.last, second.base) == (1009, 1010, "v001")
+    assert (first.last, second.last) == (1007, 1009)
+    assert second.base and second.retake is None
     kept = [path for path in first.files if path.startswith("comp/")]
     assert [second.files[path] for path in kept] == [first.files[path] for path in kept]
-    assert (third.base, third.retake) == ("v002", Retake(first=1004, last=1006, seed=99))
+    assert third.retake == Retake(first=1004, last=1006, seed=99)
     changed = [path for path in second.files if path.startswith("comp/") and second.files[path] != third.files[path]]
     assert sorted(changed) == [f"comp/{number}.png" for number in (1004, 1005, 1006)]
     last = said(capsys)[-1]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
+from .errors import BadInput
 from .messages import Message, expect
 
 
@@ -41,6 +43,14 @@ class Retake(Message):
     """Shot numbers, inclusive. The new frames blend into the kept ones inside of them."""
     seed: int | None = None
     """Of the new frames; None is the settings' own, which only makes a difference when the settings do."""
+
+    @classmethod
+    def read(cls, frames: str, seed: int | None) -> Retake:
+        """From what a command line says, such as "1040-1060" or "1040". Raises `BadInput`."""
+        found = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", frames)
+        if not found:
+            raise BadInput(f"the frames of the re-take are {frames!r}; give shot numbers, as 1040-1060")
+        return cls(first=int(found[1]), last=int(found[2] or found[1]), seed=seed)
 
     def __post_init__(self) -> None:
         expect(
