@@ -14,9 +14,9 @@ import bpy
 
 from .. import preferences
 from ..headless import Tell, save
-from ..wire import BadInput, write_atomically
-from . import collecting, flamenco, openjd, outlook, verbs
-from .submission import FOLDER, SENT_FILE, SUBMISSION_FILE, Engine, Sent, Submission
+from ..wire import BadInput
+from . import collecting, flamenco, openjd, outlook, sending, verbs
+from .submission import FOLDER, SUBMISSION_FILE, Engine, Sent, Submission
 from .submit import Send, Wish, estimator, expect_all, look, submit, take_back
 
 GIB = 2**30
@@ -107,7 +107,7 @@ def _openjd(arguments: argparse.Namespace, root: Path) -> _Way:
         result = _result(arguments, submission, folder)
         options = openjd.Options(shots=root, result=result, edit=edit, device=arguments.device, **chunk)
         openjd.write(submission, folder, options)
-        _note(Sent(engine=Engine.OPENJD), folder)
+        sending.note(Sent(engine=Engine.OPENJD), folder)
         if target:
             _copy(folder, target)
 
@@ -144,7 +144,7 @@ def _flamenco(arguments: argparse.Namespace, _: Path) -> _Way:
         )  # fmt: skip
 
     return _Way(
-        queue=lambda submission, folder: _note(flamenco.send(manager, order(submission, folder)), folder),
+        queue=lambda submission, folder: sending.note(flamenco.send(manager, order(submission, folder)), folder),
         advise=lambda submission, folder: outlook.advice(farm, order(submission, folder)),
     )
 
@@ -154,10 +154,6 @@ def _result(arguments: argparse.Namespace, submission: Submission, folder: Path)
     if arguments.save_as:
         return Path(arguments.save_as.resolve())
     return folder / f"{Path(submission.file).stem}_takes.blend"
-
-
-def _note(sent: Sent, folder: Path) -> None:
-    write_atomically(folder / SENT_FILE, sent.dumps().encode())
 
 
 _WAYS = {Engine.OPENJD: _openjd, Engine.FLAMENCO: _flamenco}
