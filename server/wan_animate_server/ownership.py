@@ -60,8 +60,12 @@ def take_over(folder: Path, dead: bytes | None = None) -> bool:
         if not has_ended(record) and record != dead:
             return False
         # Whoever makes the folder named after the dead owner's claim inherits; makes are atomic everywhere.
-        _heir(folder, record).mkdir()
-        write_atomically(folder / OWNER_FILE, json.dumps(claim()).encode())
+        (heir := _heir(folder, record)).mkdir()
+        try:
+            write_atomically(folder / OWNER_FILE, json.dumps(claim()).encode())
+        except OSError:  # a full disk: whoever comes when there is room may inherit
+            heir.rmdir()
+            raise
     except OSError:  # no owner, another heir, or a folder that is not ours to write: all mean a new version
         return False
     return True
