@@ -101,6 +101,6 @@ def test_the_others_of_a_strip_go_on_from_their_newest_whole_takes(plate: Any, t
         (takes / f"v{number:03d}" / TAKE_FILE).write_bytes(Take.from_json(told | said).dumps().encode())
     (takes / "v003").mkdir()
     chosen = Take.from_json(told | said | {"shot": first.name, "state": "complete", "job": "chosen"})
-    assert extending._begun([other, first], chosen) == {"SH010_Ben": "job1", first.name: "chosen"}
+    assert extending.begun([other, first], chosen) == {"SH010_Ben": "job1", first.name: "chosen"}
     with pytest.raises(BadInput, match="of nobody on the strip any more"):
-        extending._begun([other], chosen)
+        extending.begun([other], chosen)
