@@ -64,8 +64,8 @@ class WanAnimateFarm(bpy.types.PropertyGroup):
     )
     edit: BoolProperty(name="Render the Edit", description="Render the whole edit, too, once all takes are in it")
     allow_missing: BoolProperty(
-        name="Submit Although Files Are Missing",
-        description="What needs them will fail on the farm, or be black; everything else is rendered",
+        name="Allow Missing Files",
+        description="Submit although files are missing: what needs them fails on the farm, everything else is rendered",
     )
     gpu_memory: FloatProperty(
         name="GPU Memory",

@@ -29,13 +29,13 @@ class Plan:
 
 
 def summed_up(submission: Submission) -> list[str]:
-    """Such as "200 shots of 24000 frames", "1234 files of 45.6 GB travel", "exports and takes need 120.0 GB"."""
+    """Such as "shots: 200, frames: 24000", "files that travel: 1234, 45.6 GB", "exports and takes: 120.0 GB"."""
     shots, assets = submission.shots, submission.assets
     files, size = sum(one.files for one in assets), sum(one.size for one in assets)
     return [
-        f"{len(shots)} shots of {sum(shot.frames for shot in shots)} frames",
-        f"{files} files of {size_in_words(size)} travel",
-        f"exports and takes need {size_in_words(sum(shot.disk for shot in shots))}",
+        f"shots: {len(shots)}, frames: {sum(shot.frames for shot in shots)}",
+        f"files that travel: {files}, {size_in_words(size)}",
+        f"exports and takes: {size_in_words(sum(shot.disk for shot in shots))}",
     ]
 
 
@@ -43,7 +43,7 @@ def lacking(submission: Submission) -> list[str]:
     """A sentence for each of the first things of which files are missing."""
     sentences = submission.missing
     more = len(sentences) - MOST_SENTENCES
-    return [*sentences[:MOST_SENTENCES], *([f"files are missing of {more} more"] if more > 0 else [])]
+    return [*sentences[:MOST_SENTENCES], *([f"and more of which files are missing: {more}"] if more > 0 else [])]
 
 
 def described(shot: SubmittedShot) -> list[str]:
@@ -63,7 +63,7 @@ def size_in_words(size: int) -> str:
 def by_hosts(submission: Submission, chunk: int) -> tuple[str, ...]:
     """What a job bundle asks of the hosts that take its renders. Raises what `openjd.chunks` raises."""
     shots = Counter(_memory(one) for one in chunks(submission, chunk) for _ in one.shots)
-    return tuple(f"{count} shots go to hosts with {memory}" for memory, count in shots.items())
+    return tuple(f"shots for hosts with {memory}: {count}" for memory, count in shots.items())
 
 
 def _memory(chunk: Chunk) -> str:
@@ -78,6 +78,6 @@ def by_workers(submission: Submission, farm: Farm, tag: str) -> tuple[str, ...]:
     """How many workers of a Flamenco farm take which tasks. Raises `BadInput` for a shot that is too large for all."""
     needed = task_types(submission, farm.job_type.gpu_sizes)
     return tuple(
-        f"{count} tasks of type {task_type!r}: {len(farm.takers(task_type, tag))} workers take them"
+        f"tasks of type {task_type!r}: {count}, workers that take them: {len(farm.takers(task_type, tag))}"
         for task_type, count in needed.items()
     )

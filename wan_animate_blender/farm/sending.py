@@ -49,7 +49,7 @@ def consider(
     if answer := (yield from beside.ask(question, cancelled)):
         hear(*answer)
         farm = answer[1]
-        return f"Flamenco {farm.version} answers" if farm else f"{len(asked)} shots were looked at"
+        return f"Flamenco {farm.version} answers" if farm else f"shots that were looked at: {len(asked)}"
     return "nobody was asked to the end"
 
 
@@ -72,7 +72,7 @@ def to_flamenco(
         raise
     if sent:
         note(sent, order.folder)
-    return f"Flamenco has {len(order.submission.shots)} shots as {order.submission.name!r}"
+    return f"Flamenco has queued {order.submission.name!r}"
 
 
 def to_deadline(executable: str, folder: Path, cancelled: Cancelled) -> Work[str]:
