@@ -1,4 +1,4 @@
-"""The old actor's shadow stays on the floor when he is gone, where an effects matte asks for it; else nothing changes."""
+"""The old actor's shadow stays on the floor when he is gone, where an effects matte asks for it, and nowhere else."""
 
 from __future__ import annotations
 
