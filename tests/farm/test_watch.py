@@ -225,15 +225,26 @@ def test_what_the_engine_says_of_a_failure_is_said_and_a_whole_take_is_whole_non
         asked.append(one.job)
         return {
             SHOT: Job(id="", shot="SH010", state=JobState.FAILED, message="the GPU is too small"),
-            "SH020/e001": Job(id="", shot="SH020", state=JobState.RUNNING, message="worker gpu-1 has it"),
+            "SH020/e001": Job(id="", shot="SH020", state=JobState.RUNNING, stage="loading", message="worker gpu-1"),
         }
 
     first, second = watch.Eye().jobs(tmp_path, voice)
     assert (first.state, first.message) == (JobState.FAILED, "the GPU is too small")
-    assert (second.state, second.stage, second.message) == (JobState.QUEUED, "submitted", "worker gpu-1 has it")
+    assert (second.state, second.stage, second.message) == (JobState.RUNNING, "loading", "worker gpu-1")
     list(render(export, check=lambda: None))
     assert watch.Eye().jobs(tmp_path, voice)[0].state is JobState.DONE
     assert set(asked) == {"j-1"}
+
+
+def test_an_engine_that_does_not_answer_hides_nothing_that_the_folders_say(tmp_path: Path, make_shot: Make) -> None:
+    make_shot()
+    submit(tmp_path, sent=submission.Sent(engine=submission.Engine.FLAMENCO, job="j-1", url="http://manager"))
+
+    def voice(_: submission.Sent, __: submission.Submission) -> dict[str, Job]:
+        raise wire.Unavailable("nothing that speaks HTTP answers")
+
+    (job,) = watch.Eye().jobs(tmp_path, voice)
+    assert (job.state, job.stage, job.message) == (JobState.QUEUED, "exported", "nothing that speaks HTTP answers")
 
 
 # --- beside ---------------------------------------------------------------------------------------
