@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
@@ -50,6 +51,8 @@ LINKS = {"10 Gbit/s": 1.25e9, "100 Gbit/s": 12.5e9}
 """Bytes a second of the storage's network, all of it."""
 GPUS = (1, 10, 50, 100, 200)
 CHUNKS = (1, 2, 5, 10, 20, 50)
+
+OPENJD = Path(sysconfig.get_path("scripts")) / "openjd"
 
 Row = tuple[str, ...]
 
@@ -227,7 +230,7 @@ def reading() -> Iterator[str]:
         with tempfile.TemporaryDirectory() as folder:
             bundle = written(Path(folder), many(1001).shots, replace(OPTIONS, chunk=chunk))
             begun = time.perf_counter()
-            subprocess.run(["openjd", "check", bundle / "template.json"], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([OPENJD, "check", bundle / "template.json"], check=True, stdout=subprocess.DEVNULL)
             yield f"openjd check, 1,001 shots, {chunk} a chunk: {time.perf_counter() - begun:.1f} s"
 
 
