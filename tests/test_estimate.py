@@ -88,7 +88,7 @@ def test_a_server_answers_and_refuses_nonsense_with_a_sentence(server: Running) 
     for nonsense, sentence in (
         (wanted.to_json() | {"frames": 0}, "frames is 0, expected 1 to 100000"),
         (wanted.to_json() | {"width": 1 << 20}, "width is 1048576, expected 16 to 16384 pixels"),
-        ({"frames": "many"}, "settings"),
+        ({"frames": "many"}, 'frames is "many", expected a whole number'),
     ):
         reply = server.call("POST", "/v1/forecast", json=nonsense)
         assert (reply.status_code, reply.json()["error"]) == (422, "bad-forecast")

@@ -74,9 +74,9 @@ def test_it_can_be_cancelled_and_the_server_renders_none_of_it(
     edit.frame_current = 15
     known = {job.id for job in preferences.chosen_server().jobs()}
     plate.wan_animate.steps = 2
-    ticket = f"proof {plate.wan_animate.uid}"
     with served.holding(step=1):
         bpy.ops.wan_animate.test_frame()
+        ticket = f"proof {plate.wan_animate.uid}"
         tick_until(lambda: (news := desk.latest.get(ticket)) and news.step and news.step.job and news.step.job.step)
         assert not bpy.ops.wan_animate.test_frame.poll()
         assert bpy.ops.wan_animate.cancel_test_frame() == {"FINISHED"}
