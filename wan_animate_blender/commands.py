@@ -295,7 +295,7 @@ def _add_submit(four: argparse.ArgumentParser) -> None:
     four.add_argument(
         "--gpu-memory", type=float, metavar="GIB", help="that each render needs; else the server is asked"
     )
-    four.add_argument("--device", default="cuda", help="what renders there: cuda, mps or cpu")
+    four.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="what renders there")
     four.add_argument("--chunk", type=int, metavar="N", help="shots that share one warm model at most (openjd)")
     four.add_argument("--save-as", type=Path, metavar="FILE", help="what the farm saves with all takes in it")
     four.add_argument("--render-edit", type=Path, metavar="FOLDER", help="let the farm render the edits there, too")

@@ -28,10 +28,7 @@ from wan_animate_blender.wire import BadInput, Dialect, ExitCode, Lines, Problem
 
 from . import journal, starter
 from .jobs import Jobs
-from .listening import Place
 from .ready import MODULE, VARIABLE, Ready
-from .retention import Policy
-from .serve import serve
 from .starter import Starter
 from .supervisor import TOKEN_VARIABLE, Limits
 
@@ -146,6 +143,10 @@ class _Session:
 
 def main() -> int:
     """The process that `start` starts."""
+    from .listening import Place  # only here: who starts or stops such a server needs no HTTP
+    from .retention import Policy
+    from .serve import serve
+
     parser = argparse.ArgumentParser(prog=MODULE, description=__doc__)
     parser.add_argument("--ready-file", type=Path, required=True)
     parser.add_argument("--starter", type=int, required=True)

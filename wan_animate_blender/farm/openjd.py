@@ -42,8 +42,8 @@ BLENDER_NEEDS = {"amount.worker.vcpu": 2, "amount.worker.memory": 4096}
 RENDER_NEEDS = {"amount.worker.vcpu": 2, "amount.worker.memory": 8192}
 """MiB of the host: a 4K render has 2.2 GB beside its weights, which are mapped from their files (performance.md)."""
 
-_SYSTEMS = {"cuda": ["linux", "windows"], "mps": ["macos"]}
-"""Where a kind of device exists."""
+_SYSTEMS = {"cuda": ["linux", "windows"]}
+"""Where a device exists, unless everywhere."""
 
 Json = dict[str, Any]
 
@@ -178,13 +178,12 @@ def _render(chunk: Chunk, options: Options) -> Json:
     folder = "{{Param.Shots}}/{{Task.Param.Shot}}"
     line = ["{{Param.WanAnimate}}", "render", folder, "--resume", "--device", "{{Param.Device}}"]
     expected = max(shot.seconds or 0.0 for shot in chunk.shots)
-    kind = options.device.partition(":")[0]
     return {
         "name": chunk.render,
         "description": f"{_models(chunk)} renders {chunk.in_words}",
         **_depending([chunk.export]),
         "parameterSpace": _space(chunk, bases=False),
-        "hostRequirements": _needs(RENDER_NEEDS | _gpu(chunk, kind), _SYSTEMS.get(kind)),
+        "hostRequirements": _needs(RENDER_NEEDS | _gpu(chunk, options.device), _SYSTEMS.get(options.device)),
         "stepEnvironments": [_warm_model()],
         "script": _script([*line, "--progress", "openjd"], max(SHORTEST_RENDER, round(SLOWNESS * expected))),
     }
@@ -203,7 +202,8 @@ def _import(cut: list[Chunk], options: Options) -> Json:
 
 
 def _blender(verb: str, *words: str) -> list[str]:
-    start = ["{{Param.Blender}}", "-b", "{{Param.SceneFile}}", "--python-exit-code", "3"]
+    """Scripts may run, because rigs whose drivers are Python stand still without: who submits may run anything."""
+    start = ["{{Param.Blender}}", "--enable-autoexec", "-b", "{{Param.SceneFile}}", "--python-exit-code", "3"]
     return [*start, "--command", "wan_animate", verb, *words, "--progress", "openjd"]
 
 
@@ -248,8 +248,8 @@ def _needs(amounts: dict[str, int], systems: list[str] | None = None) -> Json:
     return {"amounts": [{"name": name, "min": least} for name, least in amounts.items()], **attributes}
 
 
-def _gpu(chunk: Chunk, kind: str) -> dict[str, int]:
-    if kind == "cpu":
+def _gpu(chunk: Chunk, device: str) -> dict[str, int]:
+    if device == "cpu":
         return {}
     memory = {} if chunk.memory is None else {"amount.worker.gpu.memory": chunk.memory}
     return {"amount.worker.gpu": 1, **memory}
@@ -273,7 +273,7 @@ def _definitions(options: Options) -> list[Json]:
         *([_path("EditFolder", "DIRECTORY", "OUT", "Edit", "Where the edit's frames go")] if options.edit else []),
         _text("Blender", "Blender on the workers", options.blender, "With the add-on installed and enabled"),
         _text("WanAnimate", "wan-animate on the workers", options.wan_animate, "With the model's files beside it"),
-        _text("Device", "Device", options.device, "cuda, mps or cpu; what hosts must have was written for this one"),
+        _text("Device", "Device", options.device, "cuda or cpu; what hosts must have was written for this one"),
     ]
 
 

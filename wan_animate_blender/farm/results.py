@@ -1,7 +1,11 @@
-"""What has become of a submitted shot, as the folders tell it: its export, its newest take. Knows no bpy, no engine."""
+"""What has become of a submitted shot, as the folders tell it: its export and its takes. Knows no bpy, no engine."""
 
 from __future__ import annotations
 
+import functools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..wire import (
@@ -10,6 +14,7 @@ from ..wire import (
     TAKE_PREFIX,
     TAKES,
     BadInput,
+    Settings,
     Shot,
     Take,
     TakeState,
@@ -18,37 +23,78 @@ from ..wire import (
     versions,
 )
 
+REMEMBERED = 4000
+"""Files that are not read again while they are what they were."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A take of a submitted shot."""
+
+    folder: Path
+    is_complete: bool
+    frames: int
+    """That are there."""
+    whole: int
+    """That it will have."""
+
 
 def exported(folder: Path) -> Shot | None:
     """What the export in `folder` says of itself; None while it is not whole. Raises `BadInput` when it is damaged."""
-    said = _read(folder / SHOT_FILE)
-    return None if said is None else Shot.loads(said)
-
-
-def newest(folder: Path) -> Path | None:
-    """The folder of the newest complete take of the export in `folder`; None while there is none. Raises as above."""
-    shot, takes = exported(folder), folder.parent / TAKES
-    for number in reversed(versions(takes, TAKE_PREFIX)) if shot else ():
-        found = takes / version_name(TAKE_PREFIX, number)
-        if shot and _is_whole(found, shot):
-            return found
-    return None
-
-
-def _is_whole(folder: Path, shot: Shot) -> bool:
-    said = _read(folder / TAKE_FILE)
+    file = folder / SHOT_FILE
     try:
-        take = None if said is None else Take.loads(said)
-    except WireError:  # of another version: none that could be imported here
-        return False
-    return take is not None and take.export == shot.hash and take.state is TakeState.COMPLETE
-
-
-def _read(file: Path) -> bytes | None:
-    """None while it is not there. Raises `BadInput` when it cannot be read."""
-    try:
-        return file.read_bytes()
+        return Shot.loads(file.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
         raise BadInput(f"cannot read {file} ({error.strerror or error}); make it readable") from error
+
+
+def made(folder: Path) -> Iterator[Made]:
+    """Takes of the export in `folder` with the settings that it was submitted with, the newest first.
+
+    None while the export is not whole. Raises as `exported` does.
+    """
+    wanted, takes = _wanted(folder), folder.parent / TAKES
+    for number in reversed(versions(takes, TAKE_PREFIX)) if wanted else ():
+        found = _read(takes / version_name(TAKE_PREFIX, number))
+        if found and found[0] == wanted:
+            yield found[1]
+
+
+def newest(folder: Path) -> Path | None:
+    """The folder of the newest take that is complete; None while there is none. Raises as `exported` does."""
+    return next((one.folder for one in made(folder) if one.is_complete), None)
+
+
+def _wanted(folder: Path) -> tuple[str, Settings] | None:
+    try:
+        modified = (folder / SHOT_FILE).stat().st_mtime_ns
+    except OSError:  # `exported` says why, where it is not that there is nothing
+        modified = 0
+    return _identity(folder, modified)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _identity(folder: Path, _modified: int) -> tuple[str, Settings] | None:
+    shot = exported(folder)
+    return (shot.hash, shot.settings) if shot else None
+
+
+def _read(folder: Path) -> tuple[tuple[str, Settings], Made] | None:
+    try:
+        return _take(folder / TAKE_FILE, (folder / TAKE_FILE).stat().st_mtime_ns)
+    except (OSError, ValueError, WireError):  # being made, or of another version: none that could be imported here
+        return None
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _take(file: Path, _modified: int) -> tuple[tuple[str, Settings], Made]:
+    """The little of `take.json` that is shown: checking its long lists takes a hundred times as long."""
+    told = json.loads(file.read_bytes())
+    if not isinstance(told, dict) or not isinstance(told.get("files"), dict):
+        raise WireError(f"{file} is no take; render the shot again")
+    take = Take.from_json({**told, "files": {}, "segments": [], "seams": [], "origins": []})
+    there = sum(name.startswith(f"{take.layers[-1]}/") for name in told["files"])
+    found = Made(file.parent, take.state is TakeState.COMPLETE, there, take.last - take.first + 1)
+    return (take.export, take.settings), found

@@ -7,7 +7,6 @@ than that they are left alone nine tenths of the time.
 from __future__ import annotations
 
 import functools
-import json
 import re
 import threading
 import time
@@ -22,22 +21,17 @@ from ..session import Cancelled, Step, Work
 from ..wire import (
     OWNER_FILE,
     SHOT_FILE,
-    TAKE_FILE,
-    TAKE_PREFIX,
-    TAKES,
+    BadInput,
     Job,
     JobState,
     Problem,
-    Settings,
-    Shot,
-    Take,
-    TakeState,
     Unavailable,
     WireError,
     has_ended,
     version_name,
     versions,
 )
+from . import results
 from .submission import FOLDER, PREFIX, SENT_FILE, SUBMISSION_FILE, Sent, Submission, SubmittedShot
 
 NEWEST = 1000
@@ -122,53 +116,12 @@ def _submission(file: Path, _modified: int) -> Submission:
 # --- takes ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Made:
-    """A take of a submitted shot."""
-
-    folder: Path
-    is_complete: bool
-    frames: int
-    """That are there."""
-    whole: int
-    """That it will have."""
-
-
-def newest(shots: Path, shot: str) -> Made | None:
+def newest(shots: Path, shot: str) -> results.Made | None:
     """The newest take of an export with the settings that it was submitted with; None before there is one."""
-    export = shots / shot
     try:
-        wanted = _export(export / SHOT_FILE, (export / SHOT_FILE).stat().st_mtime_ns)
-    except (OSError, WireError):
+        return next(results.made(shots / shot), None)
+    except BadInput:  # damaged: whoever renders it says so
         return None
-    takes = export.parent / TAKES
-    folders = (takes / version_name(TAKE_PREFIX, number) for number in reversed(versions(takes, TAKE_PREFIX)))
-    return next((made for of, made in filter(None, map(_read, folders)) if of == wanted), None)
-
-
-@functools.lru_cache(maxsize=4 * NEWEST)
-def _export(file: Path, _modified: int) -> tuple[str, Settings]:
-    shot = Shot.loads(file.read_bytes())
-    return shot.hash, shot.settings
-
-
-def _read(folder: Path) -> tuple[tuple[str, Settings], Made] | None:
-    try:
-        return _take(folder / TAKE_FILE, (folder / TAKE_FILE).stat().st_mtime_ns)
-    except (OSError, ValueError, WireError):  # being made, or of another version
-        return None
-
-
-@functools.lru_cache(maxsize=4 * NEWEST)
-def _take(file: Path, _modified: int) -> tuple[tuple[str, Settings], Made]:
-    """The little of `take.json` that is shown: checking its long lists takes a hundred times as long."""
-    told = json.loads(file.read_bytes())
-    if not isinstance(told, dict) or not isinstance(told.get("files"), dict):
-        raise WireError(f"{file} is no take; render the shot again")
-    take = Take.from_json({**told, "files": {}, "segments": [], "seams": [], "origins": []})
-    there = sum(name.startswith(f"{take.layers[-1]}/") for name in told["files"])
-    made = Made(file.parent, take.state is TakeState.COMPLETE, there, take.last - take.first + 1)
-    return (take.export, take.settings), made
 
 
 # --- where a shot stands --------------------------------------------------------------------------
