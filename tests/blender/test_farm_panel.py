@@ -404,8 +404,9 @@ def test_without_a_marked_strip_a_check_says_so(edit: Any, tmp_path: Path) -> No
         bpy.ops.wan_animate.farm_check()
 
 
-def test_only_selected_strips_are_submitted_where_that_is_chosen(plate: Any) -> None:
+def test_only_selected_strips_are_submitted_where_that_is_chosen(edit: Any, plate: Any) -> None:
     choice.chosen().scope = "SELECTED"
+    edit.copy()  # a strip of the same name is in another scene, and no one selected it here
     plate.select = False
     with pytest.raises(RuntimeError, match="no selected strip is marked"):
         bpy.ops.wan_animate.farm_check()

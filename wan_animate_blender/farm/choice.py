@@ -96,9 +96,11 @@ def manager() -> str:
 def wish() -> submit.Wish:
     """Raises `BadInput` where there is no folder of shots, or nothing that is selected is marked."""
     ours = chosen()
+    is_all = ours.scope == "ALL"
     return submit.Wish(
         root=shots_folder(),
-        strips=_selected() if ours.scope == "SELECTED" else (),
+        strips=() if is_all else _selected(),
+        scene="" if is_all else timeline.sequencer_scene(bpy.context).name,
         edit=ours.edit,
         gpu_memory=round(ours.gpu_memory * GIB) or None,
         allow_missing=ours.allow_missing,

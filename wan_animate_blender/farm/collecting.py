@@ -23,13 +23,15 @@ def _is_marked(strip: timeline.Strip) -> bool:
     return not ours.take and any(person.rig or person.character for person in ours.people)
 
 
-def collect(root: Path, names: Sequence[str] = ()) -> list[list[export.Request]]:
-    """What the marked strips ask for below `root`, each strip's people back to front; only strips of `names` if given.
+def collect(root: Path, names: Sequence[str] = (), scene: str = "") -> list[list[export.Request]]:
+    """What the marked strips ask for below `root`, each strip's people back to front.
+
+    Only strips of `names`, and only those in `scene`, where these are given.
 
     Gives strips their identities and names, as an export does. Raises `BadInput` where there is none, where two shots
     have one name, and for settings that no model takes.
     """
-    found = _called(names)
+    found = _called(names, scene)
     asked = [request.prepare(scene, strip, root) for scene, strip in found]
     taken: dict[str, export.Request] = {}
     for one in (one for people in asked for one in people):
@@ -42,11 +44,12 @@ def collect(root: Path, names: Sequence[str] = ()) -> list[list[export.Request]]
     return asked
 
 
-def _called(names: Sequence[str]) -> list[Found]:
-    found = [(scene, strip) for scene, strip in marked() if not names or strip.name in names]
+def _called(names: Sequence[str], place: str) -> list[Found]:
+    there = [(scene, strip) for scene, strip in marked() if place in ("", scene.name)]
+    found = [(scene, strip) for scene, strip in there if not names or strip.name in names]
     known = {strip.name for _, strip in found}
     if lacking := [name for name in names if name not in known]:
-        others = ", ".join(sorted({strip.name for _, strip in marked()})[:20]) or "none"
+        others = ", ".join(sorted({strip.name for _, strip in there})[:20]) or "none"
         raise BadInput(f"no strip {lacking[0]!r} is marked for Wan Animate; those that are: {others}")
     if not found:
         raise BadInput("no strip is marked for Wan Animate; choose a rig and a character for one in its panel")

@@ -41,7 +41,9 @@ class Wish:
     root: Path
     """Folder of all shots, absolute."""
     strips: tuple[str, ...] = ()
-    """Names; () is all that are marked, in all scenes."""
+    """Names; () is all that are marked."""
+    scene: str = ""
+    """Name of the one that they are in; empty is any."""
     edit: bool = False
     """Whether the edit is to be rendered there, so that all that it shows has to travel."""
     gpu_memory: int | None = None
@@ -71,7 +73,7 @@ def look(wish: Wish, estimate: Estimate = estimates.unknown) -> Submission:
 
     Strips get their identities and the names of their shots. Raises `BadInput` for what no farm could make.
     """
-    asked = collecting.collect(wish.root, wish.strips)
+    asked = collecting.collect(wish.root, wish.strips, wish.scene)
     for people in asked:
         export.check_all(people)
     shots = tuple(estimate(one.settings, shot) for one, shot in _shots(asked, wish))
