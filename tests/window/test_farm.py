@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,3 +72,14 @@ def test_all_of_it_is_seen_in_the_sidebar(seen: Seen) -> None:
     """Letters where before was the empty ground below the buttons."""
     changed = (np.abs(seen.after.astype(int) - seen.before.astype(int)).max(axis=2) > 30).mean()
     assert changed > 0.02
+
+
+def test_a_worker_without_the_add_on_ends_with_1_and_names_the_command() -> None:
+    """By the real executable; the wheel has no `--command` of its own."""
+    screen.needed()
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        screen.run(
+            "blender", "-b", "--factory-startup", "--python-exit-code", "3", "--command", "wan_animate", "export"
+        )
+    assert failure.value.returncode == 1
+    assert b"wan_animate" in failure.value.stdout + failure.value.stderr
