@@ -125,7 +125,7 @@ def test_it_lives_and_goes_without_residue(zip_file: Path, tmp_path: Path) -> No
     assert {name for name in said["enabled"]["types"] if name.startswith("WAN_ANIMATE_")} == written
     assert said["before"] == said["disabled"] == said["gone"] == NOTHING
     assert said["enabled"] == said["again"]
-    assert len(said["enabled"]["properties"]) == 4
+    assert len(said["enabled"]["properties"]) == 5
     assert (said["enabled"]["handlers"] > 3, said["enabled"]["timers"], said["enabled"]["kept"]) == (True, True, True)
     assert said["url"] == "http://127.0.0.1:8188"
     assert said["threads"] == []
