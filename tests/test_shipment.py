@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from wan_animate_blender.wire import (
     ExitCode,
     Naming,
     Take,
+    file_entry,
     list_files,
     sha256_file,
     write_atomically,
@@ -44,6 +46,11 @@ def take(make_shot: Make) -> TakeFolder:
             write_atomically(made.folder / listed[-1], data + bytes([number % 256]))
     made.complete(listed)
     return made
+
+
+def rewrite(take: TakeFolder, **changes: Any) -> None:
+    """Let a take that is complete, and so nobody's any more, say something else."""
+    write_atomically(take.folder / TAKE_FILE, replace(take.take, **changes).dumps().encode())
 
 
 def test_every_frame_of_every_layer_has_its_name_and_its_bytes(take: TakeFolder, tmp_path: Path) -> None:
@@ -130,7 +137,7 @@ def test_a_folder_that_cannot_be_written_is_named(take: TakeFolder, tmp_path: Pa
 
 def test_the_take_says_its_names_and_the_command_may_say_others(take: TakeFolder, tmp_path: Path) -> None:
     finish = replace(take.take.settings.finish, naming=NETFLIX)
-    take.note(settings=replace(take.take.settings, finish=finish))
+    rewrite(take, settings=replace(take.take.settings, finish=finish))
     assert naming_of(take.folder) == NETFLIX
     assert naming_of(take.folder, sequence="9", first=None) == replace(NETFLIX, sequence="9")
     done = subprocess.run(
@@ -153,7 +160,7 @@ def test_killed_at_any_moment_a_delivery_leaves_only_whole_files_and_goes_on(tak
     for path, entry in list(take.take.files.items()):
         file = take.folder / path
         file.write_bytes(os.urandom(400_000) if entry.size < 400_000 else file.read_bytes())
-    take.note(list(take.take.files))
+    rewrite(take, files={path: file_entry(take.folder / path) for path in take.take.files})
     wanted = {entry.sha256 for entry in Take.loads((take.folder / TAKE_FILE).read_bytes()).files.values()}
     for moment in (2, 9, 20):
         running = subprocess.Popen(command("deliver", take.folder, "--to", tmp_path / "out"))

@@ -254,7 +254,9 @@ def test_jobs_of_the_version_before_count_as_ended_when_their_file_was_migrated(
     jobs.add("old", shot)
     jobs.cancel("old")
     with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as connection:
-        connection.executescript("DROP TRIGGER ending; ALTER TABLE jobs DROP COLUMN ended; PRAGMA user_version = 2")
+        for column in ("ended", "code"):
+            connection.executescript(f"DROP TRIGGER IF EXISTS ending; ALTER TABLE jobs DROP COLUMN {column}")
+        connection.execute("PRAGMA user_version = 2")
     before = int(time.time())
     assert before <= Jobs(tmp_path / "jobs.sqlite").endings()["old"] <= time.time()
 
