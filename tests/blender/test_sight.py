@@ -99,7 +99,8 @@ def test_a_rig_in_a_scene_that_nobody_looks_at_is_seen(
     strip.transform.offset_x, strip.transform.scale_x = 7, 0.4
     person = strip.wan_animate.add_person()
     person.rig, person.use_rig_start, person.rig_start = cut.wan_animate.person.rig, True, 5
-    bpy.context.window.scene = other
+    if bpy.app.version >= (4, 5, 0):  # the wheel of 4.2 was once seen to crash in this assignment
+        bpy.context.window.scene = other
     other.frame_set(17)
     assert np.abs(look(other, strip) - expected).max() < 1e-3
     assert edit.frame_current != 12
