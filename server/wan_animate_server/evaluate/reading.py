@@ -98,19 +98,15 @@ class Estimators:
     def others(self) -> Floats:
         return _array(self.identities.others)
 
-    @torch.inference_mode()
     def pose(self, frames: Frames) -> Pose:
-        height, width = frames.shape[1:3]
-        parts = [self.poses(whole(part, self.poses.size)) for part in self._pictures(frames)]
-        places, spread = (torch.cat(row) for row in zip(*parts, strict=True))
-        return Pose(_array(places * places.new_tensor([width, height])), _array(spread * max(width, height)))
+        return pose_of(self.poses, frames, self.device)
 
     @torch.inference_mode()
     def expression(self, frames: Frames, keypoints: Floats) -> Expression:
         boxes = face_box(torch.from_numpy(keypoints)[None], *frames.shape[1:3])[0].to(self.device)
         parts = [
             self.expressions(cut(part, box, self.expressions.size))
-            for part, box in zip(self._pictures(frames), _parts(boxes), strict=True)
+            for part, box in zip(_pictures(frames, self.device), _parts(boxes), strict=True)
         ]
         values, spread = (torch.cat(row) for row in zip(*parts, strict=True))
         small = (boxes[:, 2:] - boxes[:, :2]).amin(-1, keepdim=True) < SMALLEST
@@ -121,17 +117,28 @@ class Estimators:
         boxes = person_boxes(torch.from_numpy(keypoints), *frames.shape[1:3]).to(self.device)
         parts = [
             self.identities(cut(part, box, self.identities.size))
-            for part, box in zip(self._pictures(frames), _parts(boxes), strict=True)
+            for part, box in zip(_pictures(frames, self.device), _parts(boxes), strict=True)
         ]
         return _array(torch.cat(parts))
 
     @torch.inference_mode()
     def features(self, frames: Frames) -> Floats:
-        return _array(torch.cat([self.poses.features(whole(p, self.poses.size)) for p in self._pictures(frames)]))
+        parts = _pictures(frames, self.device)
+        return _array(torch.cat([self.poses.features(whole(part, self.poses.size)) for part in parts]))
 
-    def _pictures(self, frames: Frames) -> list[Tensor]:
-        """[N, 3, H, W] on the device, some at once."""
-        return [video(part[None].to(self.device))[0].transpose(0, 1) for part in _parts(torch.from_numpy(frames))]
+
+@torch.inference_mode()
+def pose_of(network: PoseNet, frames: Frames, device: torch.device) -> Pose:
+    """What `network`, which is on `device`, reads off whole pictures."""
+    height, width = frames.shape[1:3]
+    parts = [network(whole(part, network.size)) for part in _pictures(frames, device)]
+    places, spread = (torch.cat(row) for row in zip(*parts, strict=True))
+    return Pose(_array(places * places.new_tensor([width, height])), _array(spread * max(width, height)))
+
+
+def _pictures(frames: Frames, device: torch.device) -> list[Tensor]:
+    """[N, 3, H, W] on the device, some at once."""
+    return [video(part[None].to(device))[0].transpose(0, 1) for part in _parts(torch.from_numpy(frames))]
 
 
 def _parts(many: Tensor) -> list[Tensor]:
@@ -148,21 +155,29 @@ def person_boxes(keypoints: Tensor, height: int, width: int) -> Tensor:
 
 def height_of(keypoints: Floats) -> float:
     """Pixels that the person of keypoints [T, 133, 3] is tall: along nose, neck, hips, knee and ankle, and a tenth for
-    the crown, in the frame where that is longest; what lies outside the picture counts."""
+    the crown, in the frame where that is longest; what lies outside the picture counts. NaN where in every frame some
+    of it lies behind the camera."""
     points = keypoints[..., :2]
     neck, hips = (points[:, 5] + points[:, 6]) / 2, (points[:, 11] + points[:, 12]) / 2
     down = [np.stack((points[:, 0], neck, hips, points[:, knee], points[:, knee + 2])) for knee in (13, 14)]
-    return 1.1 * float(np.linalg.norm(np.diff(np.stack(down), axis=1), axis=-1).sum(1).max())
+    lengths = np.linalg.norm(np.diff(np.stack(down), axis=1), axis=-1).sum(1)
+    known = lengths[np.isfinite(lengths)]
+    return 1.1 * float(known.max()) if known.size else float("nan")
 
 
-def pose_error(read: Pose, keypoints: Floats, sure: Floats | None = None) -> float:
-    """Mean distance of body and feet in pixels, of those that are in the picture and, where `sure` [T, 133] tells how
-    far off a reader was in the truth's own picture, that it saw there. NaN where none is."""
+def pose_distances(read: Pose, keypoints: Floats, sure: Floats | None = None) -> Floats:
+    """Of body and feet [T, 23] in pixels, of those that are in the picture and, where `sure` [T, 133] tells how far off
+    a reader was in the truth's own picture, that it saw there. NaN elsewhere."""
     there = keypoints[:, BODY, 2] > 0
     if sure is not None:
         there &= sure[:, BODY] < UNSURE * height_of(keypoints)
-    distance = np.linalg.norm(read.points[:, BODY] - keypoints[:, BODY, :2], axis=-1)[there]
-    return float(distance.mean()) if distance.size else float("nan")
+    distance = np.linalg.norm(read.points[:, BODY] - keypoints[:, BODY, :2], axis=-1)
+    return np.where(there, distance, np.float32(np.nan))
+
+
+def pose_error(read: Pose, keypoints: Floats, sure: Floats | None = None) -> float:
+    """The mean of `pose_distances` in pixels; NaN where there is none."""
+    return mean(pose_distances(read, keypoints, sure))
 
 
 def expression_error(read: Expression, truth: Floats, sure: Floats) -> float:
@@ -184,6 +199,12 @@ def confusion(found: Floats, reference: Floats, others: Floats) -> float:
 def strangeness(found: Floats, reference: Floats) -> float:
     """Mean distance 1 − cosine of the persons found [T, D] from `reference` [D]."""
     return float(1 - (found @ reference).mean())
+
+
+def mean(values: Floats) -> float:
+    """Of those that are numbers; NaN where none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def _array(tensor: Tensor) -> Floats:
