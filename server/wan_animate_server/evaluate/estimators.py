@@ -21,7 +21,9 @@ from wan_animate_blender.wire import KEYPOINTS, BadInput, write_atomically
 
 from ..world import EXPRESSION
 
-SIZES = "estimators.json"
+HOME = Path(__file__).parents[1] / "estimators"
+"""Where those lie that come with this program."""
+SIZES, CARD = "estimators.json", "card.json"
 OTHERS = 256
 """References of held-out characters among whom an identity is to be recognised."""
 
@@ -185,14 +187,14 @@ def write(folder: Path, kind: Kind, network: nn.Module, width: Width) -> None:
     """Weights in half precision, and beside them how large the network is."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().half().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_atomically(folder / f"{kind}.safetensors", save(tensors))
+    write_atomically(path_of(folder, kind), save(tensors))
     said = _said(folder) | {kind.value: {"channels": width.channels, "size": width.size}}
     write_atomically(folder / SIZES, (json.dumps(said, indent=1) + "\n").encode())
 
 
 def read(folder: Path, kind: Kind, device: torch.device) -> nn.Module:
     """The trained network in `folder`. Raises `BadInput` when it is not there."""
-    path, said = folder / f"{kind}.safetensors", _said(folder)
+    path, said = path_of(folder, kind), _said(folder)
     if kind not in said or not path.is_file():
         raise BadInput(
             f"{folder} has no estimator of the {kind}; train it: wan-animate train estimators --out {folder}"
@@ -200,6 +202,18 @@ def read(folder: Path, kind: Kind, device: torch.device) -> nn.Module:
     network = begin(kind, Width(**said[kind]))
     network.load_state_dict({name: tensor.float() for name, tensor in load(path.read_bytes()).items()})
     return network.to(device).eval().requires_grad_(requires_grad=False)
+
+
+def path_of(folder: Path, kind: Kind) -> Path:
+    """The file of weights."""
+    return folder / f"{kind}.safetensors"
+
+
+def own_error(folder: Path, kind: Kind) -> float | None:
+    """What the one in `folder` is off where the truth is known, as its card says last; None where there is no card."""
+    path = folder / CARD
+    told: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return next((entry["error"] for entry in reversed(told) if entry["stage"] == kind), None)
 
 
 def _said(folder: Path) -> dict[str, Any]:
