@@ -44,12 +44,14 @@ class Width:
     """How large an estimator is, and how much it sees."""
 
     channels: int
-    """Of its finest level; each coarser one has twice as many, up to eight times."""
+    """Of its finest level; each coarser one has twice as many, up to `WIDEST` times as many."""
     size: int
     """Pixels of a side of what it looks at, a multiple of 32."""
 
 
-WIDTHS = {Kind.POSE: Width(48, 128), Kind.IDENTITY: Width(48, 96), Kind.EXPRESSION: Width(48, 96)}
+WIDEST = 6
+WIDTHS = {Kind.POSE: Width(32, 128), Kind.IDENTITY: Width(24, 96), Kind.EXPRESSION: Width(32, 96)}
+"""10, 4 and 7 MB of files: they travel with the server."""
 
 
 class Block(nn.Module):
@@ -73,7 +75,7 @@ class Trunk(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.widths = [channels * min(2**i, 8) for i in range(5)]
+        self.widths = [channels * min(2**i, WIDEST) for i in range(5)]
         self.stem = nn.Conv2d(3, channels, 3, 2, 1)
         steps = [Block(channels, channels), *(Block(a, b, 2) for a, b in pairwise(self.widths))]
         self.levels = nn.ModuleList(
@@ -176,6 +178,13 @@ def body_boxes(keypoints: Tensor) -> Tensor:
     high = torch.where(seen, keypoints[..., :2], -torch.inf).amax(1)
     margin = (high - low) / 8
     return torch.where(seen.any(1), torch.cat((low - margin, high + margin), -1), 0.0)
+
+
+def picture_boxes(count: int, height: int, width: int, device: torch.device) -> Tensor:
+    """Boxes [count, 4] of whole pictures. Filled in on the device: numbers that come from the host are waited for."""
+    boxes = torch.zeros(count, 4, device=device)
+    boxes[:, 2], boxes[:, 3] = width, height
+    return boxes
 
 
 def begin(kind: Kind, width: Width) -> nn.Module:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..train.examples import video
 from ..world.motion import EXPRESSION_SPANS
 from ..world.pairs import face_box
-from .estimators import ExpressionNet, IdentityNet, Kind, PoseNet, body_boxes, cut, read, whole
+from .estimators import ExpressionNet, IdentityNet, Kind, PoseNet, body_boxes, cut, picture_boxes, read, whole
 from .metrics import Frames
 
 Floats = NDArray[np.float32]
@@ -149,7 +149,7 @@ def _parts(many: Tensor) -> list[Tensor]:
 def person_boxes(keypoints: Tensor, height: int, width: int) -> Tensor:
     """`body_boxes`, the whole picture where no keypoint is seen."""
     boxes = body_boxes(keypoints)
-    everything = boxes.new_tensor([0, 0, width, height])
+    everything = picture_boxes(len(boxes), height, width, boxes.device)
     return torch.where(boxes[:, 2:3] > boxes[:, :1], boxes, everything)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,18 @@ from wan_animate_blender.wire import write_atomically
 from .. import world
 from ..evaluate import estimators as networks
 from ..evaluate import reading
-from ..evaluate.estimators import WIDTHS, ExpressionNet, IdentityNet, Kind, PoseNet, Width, begin, cut, write
+from ..evaluate.estimators import (
+    WIDTHS,
+    ExpressionNet,
+    IdentityNet,
+    Kind,
+    PoseNet,
+    Width,
+    begin,
+    cut,
+    picture_boxes,
+    write,
+)
 from ..evaluate.estimators import read as read_network
 from ..world.motion import EXPRESSION_SPANS
 from ..world.pairs import face_box
@@ -30,26 +40,28 @@ from . import examples as shown
 from .autoencoder import channels_last
 from .budget import Budget
 from .descent import Descent, compiled, descend
-from .pace import Pace
+from .pace import Pace, timed
 from .precision import autocast
 from .record import Record, Report
 from .team import Team, gathered
 
 BATCH = 256
-DRAWN = 1024
-"""Clips, of one frame each, that are drawn together: the world is as fast for many as for few."""
+DRAWN = 4096
+"""Clips, of one frame each, that are drawn together: the world is as fast for many as for few. At 256×256 pixels and in
+all lights they take 4 GB."""
 
-KEPT = 16
-"""Such drawings from which batches are taken; every `RENEWED` steps the oldest is drawn anew."""
-RENEWED = 64
+KEPT = 8
+"""Such drawings from which batches are taken; every `RENEWED` steps another one is drawn."""
+RENEWED = 256
 
 JUDGED_FROM = 1 << 40
 """The first seed of the held-out clips that estimators are judged by: none that a model is judged by."""
 
-SHARES = {Kind.POSE: 5.0, Kind.IDENTITY: 2.0, Kind.EXPRESSION: 3.0}
+SHARES = {Kind.POSE: 5.0, Kind.IDENTITY: 2.0, Kind.EXPRESSION: 4.0}
 """How the time is shared out."""
 
-PORTRAITS = {Kind.POSE: 0.4, Kind.IDENTITY: 0.5, Kind.EXPRESSION: 1.0}
+PORTRAITS = 0.6
+"""One share for all three, so that all learn from the same drawings; a face is too small in most of the others."""
 DESCENT = Descent(rate=1e-3, betas=(0.9, 0.99))
 SEEDS = 1_000_000_007
 TEMPERATURE = 0.1
@@ -63,7 +75,7 @@ class Errand:
     source: Path | None
     """A folder whose estimators to go on from; None begins anew."""
     minutes: float
-    """For all three together."""
+    """For all three together, drawing and compiling before the first step of each not counted."""
     steps: int | None
     """For each, instead of the time."""
     size: int
@@ -94,6 +106,34 @@ class Sight:
         return cls(pictures, clips.keypoints[:, 0], clips.reference, clips.face[:, 0], clips.expression[:, 0])
 
 
+class Gallery:
+    """The drawings that all kinds learn from, one after the other, and those that they are judged by."""
+
+    def __init__(self, spec: world.Spec, device: torch.device, seed: int) -> None:
+        self._spec, self._device, self._seed = spec, device, seed
+        # Which drawing comes next is asked of the host: an answer of the device would be waited for in every step.
+        self._choice = torch.Generator().manual_seed(seed)
+        self._rows = torch.Generator(device).manual_seed(seed)
+        self._kept: list[Sight] = []
+        self._given = 0
+        held = torch.arange(networks.OTHERS, device=device) + JUDGED_FROM
+        self.held = Sight.of(world.clips(replace(spec, split="held-out"), held))
+
+    def batch(self) -> Sight:
+        """`BATCH` different ones of one drawing."""
+        if self._given % RENEWED == 0:
+            self._draw(self._seed * SEEDS + self._given * DRAWN)
+        self._given += 1
+        drawing = self._kept[int(torch.randint(len(self._kept), (), generator=self._choice))]
+        rows = torch.randperm(DRAWN, device=self._device, generator=self._rows)[:BATCH]
+        return Sight(*(getattr(drawing, name)[rows] for name in Sight.__dataclass_fields__))
+
+    def _draw(self, first: int) -> None:
+        with timed("drawing", self._device):
+            seeds = torch.arange(DRAWN, device=self._device) + first
+            self._kept = [*self._kept[1 - KEPT :], Sight.of(world.clips(self._spec, seeds))]
+
+
 def train(errand: Errand) -> Iterator[Report]:
     """All three, one after the other; each is in `errand.out` whenever a report is given.
 
@@ -102,14 +142,14 @@ def train(errand: Errand) -> Iterator[Report]:
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
     with gathered(errand.device) as team:
+        spec = world.Spec(errand.size, errand.size, 1, PORTRAITS, errand.difficulty)
+        gallery = Gallery(spec, team.device, team.seed(errand.seed))
         for kind in Kind:
             torch.manual_seed(errand.seed)
             network = read_network(errand.source, kind, team.device) if errand.source else begin(kind, WIDTHS[kind])
             network = network.to(team.device).requires_grad_(requires_grad=True)
             channels_last(network)
-            minutes = errand.minutes * SHARES[kind] / sum(SHARES.values())
-            budget = Budget(team, steps=errand.steps) if errand.steps else Budget(team, minutes=minutes)
-            yield from _recorded(kind, network, errand, _taught(kind, network, errand, budget, team))
+            yield from _recorded(kind, network, errand, _taught(kind, network, errand, gallery, team))
 
 
 def _recorded(kind: Kind, network: nn.Module, errand: Errand, reports: Iterator[Report]) -> Iterator[Report]:
@@ -132,42 +172,31 @@ def _tell(errand: Errand, report: Report) -> None:
     write_atomically(path, (json.dumps(card, indent=1) + "\n").encode())
 
 
-def _taught(kind: Kind, network: nn.Module, errand: Errand, budget: Budget, team: Team) -> Iterator[Report]:
+def _taught(kind: Kind, network: nn.Module, errand: Errand, gallery: Gallery, team: Team) -> Iterator[Report]:
     """Train `network` in place; afterwards it holds the averaged weights, and an identity's the `others`."""
     device = team.device
     team.share(network)
-    spec = world.Spec(errand.size, errand.size, 1, PORTRAITS[kind], errand.difficulty)
-    sights = _sights(spec, device, team.seed(errand.seed))
     generator = torch.Generator(device).manual_seed(team.seed(errand.seed))
     step_loss = partial(LOSSES[kind], compiled(network, device), generator)
-    held = Sight.of(world.clips(replace(spec, split="held-out"), _held_out(device)))
     pace = Pace(kind, device, team.size * _flops(network, WIDTHS[kind], device) * BATCH)
 
     def judged(network: nn.Module, report: Report) -> Report:
-        return replace(report, figures=JUDGES[kind](network, held))
+        return replace(report, figures=JUDGES[kind](network, gallery.held))
 
-    last = yield from descend(network, lambda _: step_loss(next(sights)), DESCENT, pace, budget, team, judged)
+    with timed(f"compiling the {kind}", device):
+        torch.autograd.backward(step_loss(gallery.batch()))
+    budget = _budget(kind, errand, team)
+    last = yield from descend(network, lambda _: step_loss(gallery.batch()), DESCENT, pace, budget, team, judged)
     if isinstance(network, IdentityNet):
-        network.others.copy_(_remembered(network, held))
+        network.others.copy_(_remembered(network, gallery.held))
     if team.leads:
         yield judged(network, last)
 
 
-def _held_out(device: torch.device) -> Tensor:
-    return torch.arange(networks.OTHERS, device=device) + JUDGED_FROM
-
-
-def _sights(spec: world.Spec, device: torch.device, seed: int) -> Iterator[Sight]:
-    """Batch after batch, at random from the drawings that are kept."""
-    generator = torch.Generator(device).manual_seed(seed)
-    kept: list[Sight] = []
-    for step in itertools.count():
-        if step % RENEWED == 0 or len(kept) < KEPT:
-            first = seed * SEEDS + step * DRAWN
-            kept = [*kept[-KEPT + 1 :], Sight.of(world.clips(spec, torch.arange(DRAWN, device=device) + first))]
-        drawing = kept[int(torch.randint(len(kept), (), generator=generator, device=device))]
-        rows = torch.randperm(DRAWN, device=device, generator=generator)[:BATCH]
-        yield Sight(*(getattr(drawing, name)[rows] for name in Sight.__dataclass_fields__))
+def _budget(kind: Kind, errand: Errand, team: Team) -> Budget:
+    if errand.steps:
+        return Budget(team, steps=errand.steps)
+    return Budget(team, minutes=errand.minutes * SHARES[kind] / sum(SHARES.values()))
 
 
 # --- losses ---------------------------------------------------------------------------------------
@@ -192,7 +221,7 @@ def identity_loss(network: IdentityNet, generator: torch.Generator, sight: Sight
     pictures = _views(sight, generator)
     height, width = pictures.shape[-2:]
     boxes = _shaken(reading.person_boxes(sight.keypoints, height, width), generator)
-    whole = boxes.new_tensor([0, 0, width, height]).expand_as(boxes)
+    whole = picture_boxes(len(boxes), height, width, boxes.device)
     with autocast(pictures.device):
         seen = network(degraded(cut(pictures, boxes, network.size), generator))
         known = network(cut(shown.video(sight.reference)[:, :, 0], _shaken(whole, generator), network.size))
@@ -240,8 +269,7 @@ def _views(sight: Sight, generator: torch.Generator) -> Tensor:
 def _framed(sight: Sight, generator: torch.Generator) -> Tensor:
     """Boxes [B, 4] of about the whole picture, or else all poses would be in the middle."""
     height, width = sight.pictures.shape[2:4]
-    whole = torch.tensor([0.0, 0, width, height], device=sight.pictures.device)
-    return _shaken(whole.expand(len(sight.pictures), 4), generator)
+    return _shaken(picture_boxes(len(sight.pictures), height, width, sight.pictures.device), generator)
 
 
 def _shaken(boxes: Tensor, generator: torch.Generator) -> Tensor:
@@ -322,7 +350,7 @@ def _remembered(network: IdentityNet, held: Sight) -> Tensor:
     """Directions [B, D] of the references."""
     pictures = shown.video(held.reference)[:, :, 0]
     height, width = pictures.shape[-2:]
-    whole = pictures.new_tensor([0, 0, width, height]).expand(len(pictures), 4)
+    whole = picture_boxes(len(pictures), height, width, pictures.device)
     with torch.inference_mode():
         known: Tensor = network(cut(pictures, whole, network.size))
     return known.float()
