@@ -301,11 +301,19 @@ def train(
     stages: Annotated[list[Stage], typer.Argument(help="One or more, in the order in which they build on each other.")],
     out: Annotated[Path, typer.Option(help="Folder for the model and the record of its training.")],
     source: Annotated[Path | None, typer.Option("--from", help="Folder of a model to go on from.")] = None,
-    minutes: Annotated[float, typer.Option(min=0.01, help="For all stages together.")] = 10.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.01, help="For all stages together, with what is drawn for them.")
+    ] = 10.0,
     steps: Annotated[int | None, typer.Option(min=1, help="For each stage, instead of minutes.")] = None,
-    size: Annotated[int, typer.Option(help="Pixels of a side of the clips, a multiple of 16.")] = 128,
-    frames: Annotated[int, typer.Option(help="Frames of a clip, 4n+1.")] = 13,
-    pool: Annotated[int, typer.Option(min=1, help="Clips that each process encodes for a stage.")] = 20000,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WIDTHxHEIGHTxFRAMES",
+            help="Of the clips, 128x128x13 if not given: pixels, multiples of 16, and frames, 4n+1; give several for "
+            "turns, the longest last.",
+        ),
+    ] = None,
+    pool: Annotated[int, typer.Option(min=1, help="Frames that each process draws for every shape.")] = 100_000,
     difficulty: Annotated[float, typer.Option(min=0, max=1, help="0 calm, 1 everything that the world has.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, max=10_000_000, help="Of clips and noise.")] = 1,
     model: Annotated[str, typer.Option(help="The model that `lora` is for.")] = "puppet",
@@ -324,10 +332,13 @@ def train(
             raise BadInput("a LoRA is trained alone, from clips; give no other stage, and --clips with exports in it")
         _train_lora(model, clips, out, minutes, steps, seed, device)
         return
+    from .train.shape import DEFAULT, Shape
+
+    shapes = [Shape.read(text) for text in shape or (DEFAULT,)]
     if Stage.ESTIMATORS in stages:
         if stages != [Stage.ESTIMATORS]:
             raise BadInput("estimators judge what other stages make, and are trained alone; give no other stage")
-        _train_estimators(out, source, minutes, steps, size, difficulty, seed, device)
+        _train_estimators(out, source, minutes, steps, shapes[-1].width, difficulty, seed, device)
         return
     from .train.run import Order
     from .train.run import train as train_now
@@ -335,7 +346,7 @@ def train(
 
     wanted = [known for known in Known if known.value in stages or Stage.ALL in stages]
     order = Order(
-        stages=wanted, out=out, source=source, minutes=minutes, steps=steps, size=size, frames=frames, pool=pool,
+        stages=wanted, out=out, source=source, minutes=minutes, steps=steps, shapes=shapes, pool=pool,
         difficulty=difficulty, seed=seed, device=device,
     )  # fmt: skip
     for report in train_now(order):

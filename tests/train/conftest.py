@@ -13,13 +13,17 @@ import torch
 from torch import Tensor
 
 from wan_animate_server import world
-from wan_animate_server.train import autoencoder, judge, stages
+from wan_animate_server.train import autoencoder, judge, pool, stages
 from wan_animate_server.train.run import Order
+from wan_animate_server.train.shape import Shape
 from wan_animate_server.train.stages import Stage
 from wan_animate_server.train.workshop import Workshop, lay_out
 from wan_animate_server.weights import PUPPET
 
 SIZE, FRAMES, CLIPS = 32, 9, 6
+SHAPE = Shape(SIZE, SIZE, FRAMES)
+TOKENS = 16
+"""Of such a clip: four latent frames of four."""
 
 SIZES = {
     "area": SIZE * SIZE,
@@ -53,14 +57,16 @@ def drawn() -> world.Clips:
 def make_small(drawn: world.Clips, patch: pytest.MonkeyPatch) -> None:
     """Let a training be one of seconds, which sees the same few clips again and again instead of drawing new ones."""
 
-    def clips(_: world.Spec, seeds: Tensor) -> world.Clips:
-        return world.Clips(**{field.name: getattr(drawn, field.name)[seeds % CLIPS] for field in fields(drawn)})
+    def clips(spec: world.Spec, seeds: Tensor) -> world.Clips:
+        tensors = {field.name: getattr(drawn, field.name)[seeds % CLIPS] for field in fields(drawn)}
+        whole = drawn.frames.shape[1]
+        return world.Clips(**{n: t[:, : spec.frames] if t.shape[1:2] == (whole,) else t for n, t in tensors.items()})
 
     patch.setattr(world, "clips", clips)
     for module, name, value in (
-        (autoencoder, "CLIPS", 2), (autoencoder, "DRAWN", 2), (autoencoder, "HELD_OUT", 2),
-        (autoencoder, "MEASURED", 2), (judge, "CLIPS", 2), (judge, "STEPS", 2), (stages, "BATCH", 4),
-        (stages, "PATHS", 2),
+        (autoencoder, "VIDEOS", 2), (autoencoder, "HELD_OUT", 2),
+        (autoencoder, "MEASURED", 2), (judge, "CLIPS", 2), (judge, "STEPS", 2), (pool, "ENCODED", 2),
+        (stages, "TOKENS", 4 * TOKENS), (stages, "PATH_TOKENS", 2 * TOKENS),
     ):  # fmt: skip
         patch.setattr(module, name, value)
 
@@ -85,10 +91,12 @@ def begun(tmp_path: Path) -> Path:
 def order(begun: Path, tmp_path: Path) -> Callable[..., Order]:
     """A training of a few steps."""
 
-    def make(*wanted: Stage, steps: int = 2, source: Path = begun, out: str = "out") -> Order:
+    def make(
+        *wanted: Stage, steps: int = 2, source: Path = begun, out: str = "out", shapes: tuple[Shape, ...] = (SHAPE,)
+    ) -> Order:
         return Order(
-            stages=wanted, out=tmp_path / out, source=source, minutes=1.0, steps=steps, size=SIZE, frames=FRAMES,
-            pool=CLIPS, difficulty=1.0, seed=3, device="cpu",
+            stages=wanted, out=tmp_path / out, source=source, minutes=1.0, steps=steps, shapes=shapes,
+            pool=CLIPS * FRAMES, difficulty=1.0, seed=3, device="cpu",
         )  # fmt: skip
 
     return make

@@ -18,6 +18,7 @@ from wan_animate_server import world
 from wan_animate_server.train import run
 from wan_animate_server.train.budget import Budget
 from wan_animate_server.train.run import Order
+from wan_animate_server.train.shape import Shape
 from wan_animate_server.train.stages import Stage
 from wan_animate_server.train.team import Team, gathered
 
@@ -72,4 +73,5 @@ def main(folder: Path, order: Order) -> None:
 if __name__ == "__main__":
     asked = json.loads(sys.argv[2])
     paths = {name: Path(asked[name]) for name in ("out", "source")}
-    main(Path(sys.argv[1]), Order(**{**asked, **paths, "stages": [Stage(stage) for stage in asked["stages"]]}))
+    lists = {"stages": [Stage(stage) for stage in asked["stages"]], "shapes": [Shape(**s) for s in asked["shapes"]]}
+    main(Path(sys.argv[1]), Order(**{**asked, **paths, **lists}))

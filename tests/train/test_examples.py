@@ -108,7 +108,7 @@ def test_the_student_answers_as_the_pipelines_model_does(
     made = shown.examples(drawn, SEEDS, choice(True, 1), model.transformer.config.motion.size)
     batch = exact(Encoder(workshop.networks.vae), made, monkeypatch)
     prompts = both_prompts(workshop.networks, workshop.prompt, torch.device("cpu"))
-    student = Student(workshop.networks, prompts, faces=True)
+    student = Student(workshop.networks, prompts)
     x, step = torch.randn(CLIPS, *known_channels(batch).shape[1:])[:, 4:], torch.full((CLIPS,), 700)
     gone = torch.full((CLIPS,), absent)
     answer = student.velocity(x, step, student.constants(batch, gone))
@@ -155,8 +155,8 @@ def test_the_answer_is_in_the_characters_own_light_unless_the_scenes_is_asked_fo
 def test_a_pool_holds_what_was_drawn_and_gives_it_whole(
     workshop: Workshop, drawn: world.Clips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "CHUNK", 4)
-    pool = pools.Pool(Encoder(workshop.networks.vae), world.Spec(SIZE, SIZE, FRAMES), 16, size=CLIPS, seed=0)
+    monkeypatch.setattr(pools, "CHUNK", 2 * FRAMES)
+    pool = pools.Pool(Encoder(workshop.networks.vae), world.Spec(SIZE, SIZE, FRAMES), 16, CLIPS * FRAMES, first=0)
     assert len(pool) == CLIPS
     batch = pool.sample(32)
     known = {picture.numpy().tobytes() for picture in drawn.reference}

@@ -40,7 +40,7 @@ def batch(workshop: Workshop, drawn: world.Clips) -> Batch:
 
 @pytest.fixture
 def student(workshop: Workshop) -> Student:
-    return Student(workshop.networks, both_prompts(workshop.networks, workshop.prompt, CPU), faces=True)
+    return Student(workshop.networks, both_prompts(workshop.networks, workshop.prompt, CPU))
 
 
 def answer(student: Student, batch: Batch) -> Tensor:

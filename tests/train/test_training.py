@@ -26,7 +26,7 @@ from wan_animate_server.train.team import Team
 from wan_animate_server.train.workshop import Workshop
 from wan_animate_server.weights import read_model
 
-from .conftest import CLIPS, FRAMES, SIZE
+from .conftest import CLIPS, FRAMES, SHAPE, SIZE
 
 Make = Callable[..., Order]
 CPU = torch.device("cpu")
@@ -140,8 +140,8 @@ def test_a_training_leaves_figures_curves_sheets_and_a_card(order: Make) -> None
 def test_the_command_says_how_it_stands_in_json(begun: Path, tmp_path: Path) -> None:
     said = CliRunner().invoke(
         app,
-        ["train", "body", "--from", str(begun), "--out", str(tmp_path / "out"), "--steps", "1", "--size", str(SIZE),
-         "--frames", str(FRAMES), "--pool", str(CLIPS)],
+        ["train", "body", "--from", str(begun), "--out", str(tmp_path / "out"), "--steps", "1", "--shape", str(SHAPE),
+         "--pool", str(CLIPS * FRAMES)],
     )  # fmt: skip
     assert said.exit_code == 0, said.output
     assert json.loads(said.output.splitlines()[-1])["stage"] == "body"

@@ -60,7 +60,6 @@ class Constants:
     text: tuple[Keys, ...]
     image: tuple[Keys, ...]
     face: tuple[Keys, ...]
-    """None: the face blocks are left out. A body is learned before its face."""
 
 
 Time = tuple[Tensor, Tensor]
@@ -209,7 +208,7 @@ class Transformer(nn.Module):
         every, face_blocks = self.config.face_every, self.face_adapter.fuser_blocks
         for i, block in enumerate(self.blocks):
             x = block(x, modulation, constants.rope, constants.text[i], constants.image[i])
-            if constants.face and i % every == 0:
+            if i % every == 0:
                 x = x + face_blocks[i // every](x, constants.face[i // every])
         return unpatched(self.head(x, vector), noise.shape)
 

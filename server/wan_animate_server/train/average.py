@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -12,19 +13,23 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Average(Generic[M]):
-    """A copy of `module` whose weights follow the module's own; its memory grows with the steps up to `steps`."""
+    """A copy of `module` in which the weights that are `learned` follow the module's own.
 
-    def __init__(self, module: M, steps: int = 1000) -> None:
-        self.module: M = deepcopy(module).requires_grad_(requires_grad=False).eval()
+    Its memory grows with the steps up to `steps`.
+    """
+
+    def __init__(self, module: M, learned: Sequence[nn.Parameter], steps: int = 1000) -> None:
+        copies: dict[int, Any] = {}
+        self.module: M = deepcopy(module, copies).requires_grad_(requires_grad=False).eval()
         self._steps = steps
         self._seen = 0
-        pairs = zip(self.module.parameters(), module.parameters(), strict=True)
-        self._pairs = [(mean, now) for mean, now in pairs if now.requires_grad]
+        self._means = [copies[id(parameter)] for parameter in learned]
+        self._learned = learned
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the module's weights of this step."""
         self._seen += 1
-        means, now = zip(*self._pairs, strict=True)
         # The first steps are forgotten soon: the mean reaches over a tenth of the steps so far.
-        torch._foreach_lerp_(means, [p.detach() for p in now], 1 / min(1 + 0.1 * self._seen, self._steps))
+        now = [parameter.detach() for parameter in self._learned]
+        torch._foreach_lerp_(self._means, now, 1 / min(1 + 0.1 * self._seen, self._steps))

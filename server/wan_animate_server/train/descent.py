@@ -30,6 +30,8 @@ class Descent:
     betas: tuple[float, float] = (0.9, 0.98)
     decay: float = 1e-2
     """Of the weights."""
+    trains: Callable[[str], bool] = lambda _: True
+    """Whether a parameter of this name is changed, of those that want gradients."""
 
 
 def descend(
@@ -41,20 +43,21 @@ def descend(
     team: Team,
     judged: Callable[[M, Report], Report],
 ) -> Generator[Report, None, Report]:
-    """Train what of `module` wants gradients, in place, by the `loss` of every step; in the end it holds the average.
+    """Train `module` in place by the `loss` of every step; in the end it holds the average.
 
+    All that wants gradients gets them, so that a compiled loss is the same whatever is changed.
     The leader gives `judged` reports of the average while it goes on. Returns the last report, not judged.
     """
-    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    learned = [each for name, each in module.named_parameters() if each.requires_grad and descent.trains(name)]
     fused = team.device.type == "cuda"
     optimiser = torch.optim.AdamW(
         learned, lr=descent.rate, betas=descent.betas, weight_decay=descent.decay, fused=fused
     )
-    average = Average(module)
+    average = Average(module, learned)
     for step in pace.steps(budget):
         for group in optimiser.param_groups:
             group["lr"] = descent.rate * team.haste * budget.rate(step)
-        optimiser.zero_grad(set_to_none=True)
+        module.zero_grad(set_to_none=True)
         value = loss(step)
         torch.autograd.backward(value)
         team.average(learned)

@@ -20,7 +20,7 @@ from .precision import autocast
 from .record import psnr, sheet
 from .student import Student
 
-CLIPS = 16
+CLIPS = 8
 STEPS = 8
 
 SIGNALS = {"skeleton": ("pose",), "reference": ("reference", "picture"), "face": ("faces",)}
@@ -29,7 +29,7 @@ SIGNALS = {"skeleton": ("pose",), "reference": ("reference", "picture"), "face":
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """Held-out clips, half of them portraits, without known frames; the same ones at every look."""
+    """Held-out clips without known frames; the same ones at every look."""
 
     vae: VAE
     batch: Batch
@@ -49,7 +49,7 @@ class Judge:
         seeds = torch.arange(CLIPS, device=device)
         generator = torch.Generator(device).manual_seed(0)
         choice = shown.choose(CLIPS, device, generator, (0,), lit=lit)
-        clips = world.clips(replace(spec, split="held-out", portraits=0.5), seeds)
+        clips = world.clips(replace(spec, split="held-out"), seeds)
         made = shown.examples(clips, seeds, choice, face_size, lit=lit)
         batch = encoder(made)
         count, channels, frames, height, width = batch.target.shape

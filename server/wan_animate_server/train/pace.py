@@ -22,9 +22,13 @@ FIRST, EVERY = 20.0, 60.0
 class Pace:
     """Nothing here waits for the device but `report`."""
 
-    def __init__(self, stage: str, device: torch.device, flops: float) -> None:
-        """`flops` are those of a step of the whole team, forwards and backwards."""
+    def __init__(self, stage: str, device: torch.device, flops: float, kinds: int = 1) -> None:
+        """`flops` are those of a step of the whole team, forwards and backwards, of all `kinds` in the mean.
+
+        The kinds take turns, and each is compiled when it is first met.
+        """
         self.stage = stage
+        self._kinds = kinds
         self.count = 0
         self._flops = flops
         self._total = torch.zeros((), device=device)
@@ -33,11 +37,11 @@ class Pace:
         self._wait = FIRST
 
     def steps(self, budget: Budget) -> Iterator[int]:
-        """Step numbers until `budget` is spent. The first, in which kernels are compiled, is not timed."""
+        """Step numbers until `budget` is spent. The first of each kind, in which kernels are compiled, is not timed."""
         while budget.spent(self.count) < 1:
             yield self.count
             self.count += 1
-            if self.count == 1:
+            if self.count == self._kinds:
                 budget.begin()
                 self._begun = self._last = time.monotonic()
 
@@ -47,8 +51,8 @@ class Pace:
         self._summed += 1
 
     def due(self) -> bool:
-        """Whether it is time for a report."""
-        return time.monotonic() - self._last > self._wait
+        """Whether it is time for a report; never while kernels are compiled."""
+        return self.count >= self._kinds and time.monotonic() - self._last > self._wait
 
     def report(self) -> Report:
         """What happened since the last report."""

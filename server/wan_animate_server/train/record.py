@@ -31,7 +31,7 @@ class Report:
     stage: str
     step: int
     seconds: float
-    """Since its second step."""
+    """Since kernels were compiled."""
     loss: float
     """The mean since the last report."""
     steps_per_second: float

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .. import world
 from . import autoencoder, light, path, stages
 from .budget import Budget
+from .classroom import Classroom
 from .judge import Judge
 from .lowrank import adapted, carrier, go_on
-from .pace import timed
-from .pool import Encoder, Pool
 from .record import Record, Report
+from .shape import Shape
 from .stages import LESSONS, Lesson, Stage
-from .student import Student, both_prompts
+from .student import both_prompts
 from .team import Team, gathered
 from .workshop import Workshop, lay_out
 
 SHARES = {
-    Stage.VAE: 9.0, Stage.BODY: 9.0, Stage.FACE: 4.0, Stage.JOINT: 6.0, Stage.RELIGHT: 2.0, Stage.DISTILL: 2.0,
+    Stage.VAE: 8.0, Stage.BODY: 6.0, Stage.FACE: 2.0, Stage.JOINT: 4.0, Stage.RELIGHT: 1.5, Stage.DISTILL: 2.0,
 }  # fmt: skip
 """How the time is shared out among stages that are asked for together."""
 
@@ -38,14 +38,13 @@ class Order:
     source: Path | None
     """A folder whose weights to go on from; None begins anew."""
     minutes: float
-    """For all stages together."""
+    """For all stages together, with what is drawn for them."""
     steps: int | None
     """For each stage, instead of the time."""
-    size: int
-    """Pixels of a side of the clips."""
-    frames: int
+    shapes: Sequence[Shape]
+    """Of the clips of the transformer's stages, by turns; the autoencoder learns from the last, the longest."""
     pool: int
-    """Clips that each process encodes before a stage of the transformer."""
+    """Frames that each process draws for every shape."""
     difficulty: float
     seed: int
     device: str
@@ -64,76 +63,87 @@ def train(order: Order) -> Iterator[Report]:
         team.agree([0.0])
         workshop = Workshop.open(order.out, order.source, team.device, order.seed)
         torch.manual_seed(team.seed(order.seed))
-        whole = sum(SHARES[stage] for stage in order.stages)
+        training = _Training(order, workshop, team, time.monotonic() + 60 * order.minutes)
         for stage in order.stages:
             team.agree([0.0])  # what the leader has written is there for all
-            minutes = order.minutes * SHARES[stage] / whole
-            budget = Budget(team, steps=order.steps) if order.steps else Budget(team, minutes=minutes)
-            reports = _stage(stage, workshop, order, budget, team)
-            yield from _recorded(stage, workshop, order, reports, team)
+            yield from training.recorded(stage)
 
 
-def _recorded(
-    stage: Stage, workshop: Workshop, order: Order, reports: Iterator[Report], team: Team
-) -> Iterator[Report]:
-    """Each report after it and the networks are written."""
-    record = Record(order.out / "record", stage)
-    lora = LESSONS[stage].lora if stage in LESSONS else ""
-    report = None
-    for report in reports:
-        record.add(report)
-        workshop.write_lora(lora) if lora else workshop.write()
-        yield report
-    if report is not None:
-        workshop.tell(stage, {"processes": team.size, **_facts(order, report)})
+@dataclass(frozen=True)
+class _Training:
+    """The stages of an order, one after the other."""
 
+    order: Order
+    workshop: Workshop
+    team: Team
+    end: float
+    """On the monotonic clock."""
 
-def _stage(stage: Stage, workshop: Workshop, order: Order, budget: Budget, team: Team) -> Iterator[Report]:
-    spec = world.Spec(order.size, order.size, order.frames, difficulty=order.difficulty)
-    if stage is Stage.VAE:
-        return autoencoder.train(workshop.networks.vae, spec, budget, order.seed, team)
-    lesson = LESSONS[stage]
-    return (
-        _adapting(lesson, workshop, order, budget, team)
-        if lesson.lora
-        else _lesson(lesson, workshop, order, budget, team)
-    )
+    @cached_property
+    def classroom(self) -> Classroom:
+        """Made after the autoencoder's stage, if that is asked for."""
+        networks, order = self.workshop.networks, self.order
+        prompts = both_prompts(networks, self.workshop.prompt, self.team.device)
+        return Classroom(
+            networks, prompts, frames=order.pool, difficulty=order.difficulty, seed=order.seed, team=self.team
+        )
 
+    def budget(self, stage: Stage) -> Budget:
+        """The stage's share of what is left: drawing for the first of them is paid for by all."""
+        if self.order.steps:
+            return Budget(self.team, steps=self.order.steps)
+        left = self.order.stages[self.order.stages.index(stage) :]
+        minutes = (self.end - time.monotonic()) / 60
+        return Budget(self.team, minutes=minutes * SHARES[stage] / sum(map(SHARES.__getitem__, left)))
 
-def _adapting(lesson: Lesson, workshop: Workshop, order: Order, budget: Budget, team: Team) -> Iterator[Report]:
-    """A lesson that leaves the networks as they are, and trains a LoRA beside them."""
-    if team.leads:
-        workshop.write()
-    transformer, begun = workshop.networks.transformer, workshop.lora(lesson.lora)
-    carry = carrier(transformer, workshop.lora(LESSONS[Stage.RELIGHT].lora))
-    with adapted(transformer, lesson.rank):
-        if begun.is_file():
-            go_on(transformer, begun)
-        yield from _lesson(lesson, workshop, order, budget, team, carry)
+    def recorded(self, stage: Stage) -> Iterator[Report]:
+        """Each report after it and the networks are written."""
+        record = Record(self.order.out / "record", stage)
+        lora = LESSONS[stage].lora if stage in LESSONS else ""
+        report = None
+        for report in self.reports(stage):
+            record.add(report)
+            self.workshop.write_lora(lora) if lora else self.workshop.write()
+            yield report
+        if report is not None:
+            self.workshop.tell(stage, {"processes": self.team.size, **_facts(self.order, report)})
 
+    def reports(self, stage: Stage) -> Iterator[Report]:
+        order = self.order
+        if stage is Stage.VAE:
+            spec = order.shapes[-1].spec(difficulty=order.difficulty)
+            budget = self.budget(stage)
+            return autoencoder.train(self.workshop.networks.vae, spec, budget, order.seed, self.team, order.pool)
+        lesson = LESSONS[stage]
+        return self.adapting(lesson) if lesson.lora else self.lesson(lesson)
 
-def _lesson(
-    lesson: Lesson, workshop: Workshop, order: Order, budget: Budget, team: Team, carry: path.Carry | None = None
-) -> Iterator[Report]:
-    """`carry` lets the networks carry their relighting LoRA, for a lesson that is about that too."""
-    networks = workshop.networks
-    device, seed = team.device, team.seed(order.seed)
-    spec = world.Spec(order.size, order.size, order.frames, lesson.portraits, order.difficulty)
-    prompts = both_prompts(networks, workshop.prompt, device)
-    student = Student(networks, prompts, faces=lesson.faces)
-    encoder, face_size = Encoder(networks.vae), networks.transformer.config.motion.size
-    with timed(f"drawing and encoding {order.pool} clips", device):
-        pool = Pool(encoder, spec, face_size, order.pool, seed, lit=lesson.lit)
-    judge = Judge.of(networks.vae, encoder, spec, face_size, lit=lesson.lit)
-    generator = torch.Generator(device).manual_seed(seed)
-    if lesson.stage is Stage.DISTILL and carry:
-        loss, cost = stages.path_loss(student, pool, generator, carry)
-    else:
-        loss, cost = stages.noise_loss(student, lesson, pool, generator)
-    look = {Stage.RELIGHT: light.look, Stage.DISTILL: path.look}.get(lesson.stage, Judge.look)
-    yield from stages.train(student, lesson, loss, cost, partial(look, judge), budget, team)
+    def adapting(self, lesson: Lesson) -> Iterator[Report]:
+        """A lesson that leaves the networks as they are, and trains a LoRA beside them."""
+        if self.team.leads:
+            self.workshop.write()
+        transformer, begun = self.workshop.networks.transformer, self.workshop.lora(lesson.lora)
+        carry = carrier(transformer, self.workshop.lora(LESSONS[Stage.RELIGHT].lora))
+        with adapted(transformer, lesson.rank):
+            if begun.is_file():
+                go_on(transformer, begun)
+            yield from self.lesson(lesson, carry)
+
+    def lesson(self, lesson: Lesson, carry: path.Carry | None = None) -> Iterator[Report]:
+        """`carry` lets the networks carry their relighting LoRA, for a lesson that is about that too."""
+        room, shapes = self.classroom, self.order.shapes[lesson.shapes]
+        pools = [room.pool(shape, lit=lesson.lit) for shape in shapes]
+        judge = room.judge(shapes[-1], lit=lesson.lit)
+        generator = torch.Generator(self.team.device).manual_seed(self.team.seed(self.order.seed))
+        if lesson.stage is Stage.DISTILL and carry:
+            course = stages.path_course(room.student, pools[-1], generator, carry)
+        else:
+            course = stages.noise_course(room.student, room.loss, pools, generator)
+        look = {Stage.RELIGHT: light.look, Stage.DISTILL: path.look}.get(lesson.stage, Judge.look)
+        budget = self.budget(lesson.stage)
+        yield from stages.train(room.student, lesson, course, partial(look, judge), budget, self.team)
 
 
 def _facts(order: Order, report: Report) -> dict[str, Any]:
-    asked = {name: getattr(order, name) for name in ("size", "frames", "pool", "difficulty", "seed")}
-    return {**asked, **{k: v for k, v in report.to_json().items() if k != "stage"}}
+    asked = {name: getattr(order, name) for name in ("pool", "difficulty", "seed")}
+    told = {k: v for k, v in report.to_json().items() if k != "stage"}
+    return {"shapes": [str(shape) for shape in order.shapes], **asked, **told}

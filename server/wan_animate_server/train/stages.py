@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..conditions import Picture
 from . import path
 from .budget import Budget
-from .descent import Descent, compiled, descend
+from .descent import Descent, descend
 from .lowrank import of_change
 from .pace import Pace
 from .pool import Batch, Pool
@@ -22,12 +22,14 @@ from .record import Report
 from .student import Question, Student, ask
 from .team import Team
 
-BATCH = 64
-PATHS = 16
-"""Clips of a step that walks whole paths, all of whose steps are held in memory."""
+TOKENS = 65_536
+"""Of the clips of a step of one process: as many short clips as there is work in a few long ones."""
 
-RENEWED = 32
-"""Steps after which some clips of the pool are exchanged: a tenth of the time for clips that are not seen too often."""
+PATH_TOKENS = 16_384
+"""In a step that walks whole paths, all of whose steps are held in memory."""
+
+RENEWED = 512
+"""Steps after which a chunk of one of the pools is exchanged, which takes a second or two."""
 
 ABSENT = 0.1
 """Share of clips that are asked without a face: black crops mean that none is known."""
@@ -44,18 +46,20 @@ class Stage(StrEnum):
     DISTILL = "distill"
 
 
+ALL, FIRST, LAST = slice(None), slice(0, 1), slice(-1, None)
+
+
 @dataclass(frozen=True)
 class Lesson:
     """What a stage of the transformer trains, and on what."""
 
     stage: Stage
-    portraits: float
-    """Share of the clips."""
     rate: float
     """Peak of the learning rate."""
     trains: Callable[[str], bool]
     """Whether a parameter of this name is trained."""
-    faces: bool = True
+    shapes: slice
+    """Which of the shapes that are asked for it learns from; it is judged by the last of them."""
     lit: bool = False
     """Whether the character is wanted in the scene's light."""
     lora: str = ""
@@ -74,77 +78,101 @@ def of_body(name: str) -> bool:
     return not name.startswith(("transformer.motion_encoder", "transformer.face_"))
 
 
+def of_model(name: str) -> bool:
+    """All that a stage without a LoRA trains."""
+    return of_body(name) or of_face(name)
+
+
 LESSONS = {
-    Stage.BODY: Lesson(Stage.BODY, portraits=0.15, rate=1e-3, trains=of_body, faces=False),
-    Stage.FACE: Lesson(Stage.FACE, portraits=0.8, rate=1e-3, trains=of_face),
-    Stage.JOINT: Lesson(Stage.JOINT, portraits=0.5, rate=4e-4, trains=lambda name: of_body(name) or of_face(name)),
-    Stage.RELIGHT: Lesson(Stage.RELIGHT, portraits=0.5, rate=1e-3, trains=of_change, lit=True, lora="relight", rank=16),
-    Stage.DISTILL: Lesson(Stage.DISTILL, portraits=0.5, rate=1e-3, trains=of_change, lora="fast", rank=32),
+    # The face blocks take part in a body's lesson, for one compiled loss serves all; at first they answer nothing.
+    Stage.BODY: Lesson(Stage.BODY, rate=1e-3, trains=of_body, shapes=ALL),
+    Stage.FACE: Lesson(Stage.FACE, rate=1e-3, trains=of_face, shapes=ALL),
+    Stage.JOINT: Lesson(Stage.JOINT, rate=4e-4, trains=of_model, shapes=ALL),
+    # Colours are each frame's own, and the cheapest clips show them.
+    Stage.RELIGHT: Lesson(Stage.RELIGHT, rate=1e-3, trains=of_change, shapes=FIRST, lit=True, lora="relight", rank=16),
+    # Few steps have to hold over the longest clips.
+    Stage.DISTILL: Lesson(Stage.DISTILL, rate=1e-3, trains=of_change, shapes=LAST, lora="fast", rank=32),
 }
 
 Look = Callable[[Student], tuple[Mapping[str, float], Picture]]
 """How well a student does, and a sheet of pictures."""
 
-Loss = Callable[[int], Tensor]
-"""Of a step."""
+Loss = Callable[[Batch, Question], Tensor]
+"""`Student.loss`."""
 
 
-def train(
-    student: Student, lesson: Lesson, loss: Loss, flops: float, look: Look, budget: Budget, team: Team
-) -> Iterator[Report]:
-    """Train `student` in place; afterwards it holds the averaged weights. Reports are the leader's.
+@dataclass(frozen=True)
+class Course:
+    """The steps of a lesson."""
 
-    `flops` are those of a step of one process.
-    """
+    loss: Callable[[int], Tensor]
+    """Of a step."""
+    flops: float
+    """Of a step of one process in the mean, forwards and backwards."""
+    kinds: int
+    """Steps of other shapes, in turns."""
+
+
+def train(student: Student, lesson: Lesson, course: Course, look: Look, budget: Budget, team: Team) -> Iterator[Report]:
+    """Train `student` in place; afterwards it holds the averaged weights. Reports are the leader's."""
 
     def judged(student: Student, report: Report) -> Report:
-        figures, sheet = look(student)
+        # A few steps with other clips than those of training are not worth a compilation.
+        with torch.compiler.set_stance("force_eager"):
+            figures, sheet = look(student)
         return replace(report, figures=figures, sheet=sheet)
 
     team.share(student)
-    pace = Pace(lesson.stage, team.device, team.size * flops)
+    pace = Pace(lesson.stage, team.device, team.size * course.flops, course.kinds)
+    wanted = of_change if lesson.lora else of_model
     for name, parameter in student.named_parameters():
-        parameter.requires_grad_(lesson.trains(name))
-    last = yield from descend(student, loss, Descent(lesson.rate), pace, budget, team, judged)
+        parameter.requires_grad_(wanted(name))
+    descent = Descent(lesson.rate, trains=lesson.trains)
+    last = yield from descend(student, course.loss, descent, pace, budget, team, judged)
     if team.leads:
         yield judged(student, last)
 
 
-def noise_loss(student: Student, lesson: Lesson, pool: Pool, generator: torch.Generator) -> tuple[Loss, float]:
-    """At noisy clips, the velocity; and the operations of a step."""
-    batch, absent = min(BATCH, len(pool)), ABSENT if lesson.faces else 0.0
-    cost = batch * flops(student, pool.sample(1), generator)
-    of = compiled(student.loss, generator.device)
+def noise_course(student: Student, of: Loss, pools: Sequence[Pool], generator: torch.Generator) -> Course:
+    """At noisy clips, the velocity: `of` is the student's loss, compiled or not; the pools take turns."""
+    counts = [pool.holding(TOKENS) for pool in pools]
+    costs = [count * flops(student, pool.sample(1), generator) for pool, count in zip(pools, counts, strict=True)]
 
     def loss(step: int) -> Tensor:
-        if step % RENEWED == RENEWED - 1:
-            pool.renew()
-        clips = pool.sample(batch)
-        return of(clips, ask(clips, generator, absent))
+        _renew(pools, step)
+        turn = step % len(pools)
+        clips = pools[turn].sample(counts[turn])
+        return of(clips, ask(clips, generator, ABSENT))
 
-    return loss, cost
+    return Course(loss, sum(costs) / len(pools), len(pools))
 
 
-def path_loss(student: Student, pool: Pool, generator: torch.Generator, carry: path.Carry) -> tuple[Loss, float]:
-    """Along whole paths, the distance to the teacher's; and the operations of a step."""
-    batch = min(PATHS, len(pool))
+def path_course(student: Student, pool: Pool, generator: torch.Generator, carry: path.Carry) -> Course:
+    """Along whole paths, the distance to the teacher's."""
+    count = pool.holding(PATH_TOKENS)
     once = flops(student, pool.sample(1), generator) / 3
     if generator.device.type == "cuda":
         for block in student.transformer.blocks:
             block.compile(dynamic=False)
 
     def teach(relit: bool) -> path.Path:
-        clips = pool.sample(batch)
+        clips = pool.sample(count)
         return path.taught(student, clips, ask(clips, generator, 0.0).noise, relit=relit)
 
     paths = path.Paths(teach, carry, generator.initial_seed())
 
     def loss(step: int) -> Tensor:
-        if step % RENEWED == RENEWED - 1:
-            pool.renew()
+        _renew([pool], step)
         return path.loss(student, paths.at(step))
 
-    return loss, batch * once * (path.TAUGHT / path.USES + 3 * path.STEPS)
+    return Course(loss, count * once * (path.TAUGHT / path.USES + 3 * path.STEPS), 1)
+
+
+def _renew(pools: Sequence[Pool], step: int) -> None:
+    """Now and then, a part of one pool after the other."""
+    turn, rest = divmod(step + 1, RENEWED)
+    if rest == 0:
+        pools[turn % len(pools)].renew()
 
 
 def flops(student: Student, one: Batch, generator: torch.Generator) -> float:

@@ -49,12 +49,11 @@ class Student(nn.Module):
     times: Tensor
     axes: Tensor
 
-    def __init__(self, networks: Networks, prompts: Tensor, *, faces: bool) -> None:
-        """`prompts` from `both_prompts`. Without `faces` the face blocks are left out."""
+    def __init__(self, networks: Networks, prompts: Tensor) -> None:
+        """`prompts` from `both_prompts`."""
         super().__init__()
         self.transformer: Transformer = networks.transformer
         self.clip: CLIPVision = networks.clip
-        self.faces = faces
         device = prompts.device
         self.register_buffer("text", prompts, persistent=False)
         table = sinusoid(torch.arange(LEVELS + 1, device=device), self.transformer.config.freq_dim)
@@ -87,7 +86,7 @@ class Student(nn.Module):
             rope=self.rope(*known.shape[2:]),
             text=tuple(_chosen(keys, absent) for keys in self.transformer.text_keys(self.text)),
             image=self.transformer.image_keys(self.clip(clip_pixels(batch.picture, self.clip.config.size))),
-            face=self.face_keys(batch.faces, absent) if self.faces else (),
+            face=self.face_keys(batch.faces, absent),
         )
 
     def face_keys(self, faces: Tensor, absent: Tensor) -> tuple[Keys, ...]:
