@@ -33,7 +33,7 @@ DOORS = ("app", "gate", "visits", "patience", "door", "uploads", "orders", "turn
 PAGE = ("entry", "routes", "deeds", "sessions", "look", "reel", "pictures", "words")
 """Those of the page; only the first two know HTTP, only the pictures know pixels."""
 
-REPORT = ("plate", "facts", "pictures", "paper", "files")
+REPORT = ("plate", "pose", "facts", "pictures", "curve", "paper", "files")
 
 RULER = ("metrics", "estimators", "reading", "cases", "gates", "measure", "suite", "table", "strips")
 """The rooms of the ruler that know no folder of a shot or a take."""

@@ -81,7 +81,7 @@ def test_joins_are_marked_where_they_are_and_listed_with_their_figures(page: Pag
     seams = reported.take.seams
     assert len(seams) == 2
     assert page.locator("svg line.join").count() == len(seams)
-    box = page.locator("svg").bounding_box()
+    box = page.locator("#segments").bounding_box()
     assert box is not None
     for mark, seam in zip(page.locator("svg line.join").all(), seams, strict=True):
         place = mark.bounding_box()
@@ -98,7 +98,10 @@ def test_a_retake_lies_over_the_segments_that_it_is_seen_in(browser: Browser, re
     with watching(browser, retaken.page.as_uri()) as context:
         page = context.new_page()
         page.goto(retaken.page.as_uri())
-        box, places = page.locator("svg").bounding_box(), [p.bounding_box() for p in page.locator("rect.later").all()]
+        box, places = (
+            page.locator("#segments").bounding_box(),
+            [p.bounding_box() for p in page.locator("rect.later").all()],
+        )
         assert box and places
         starts = [(place["x"] - box["x"]) / box["width"] * FRAMES for place in places if place]
         ends = [(place["x"] + place["width"] - box["x"]) / box["width"] * FRAMES for place in places if place]

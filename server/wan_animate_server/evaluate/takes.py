@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from wan_animate_blender.wire import EXPORT_PREFIX, BadInput, Mode, Take, frame_name
 
 from .. import shot as shots
+from ..report.pose import asked
 from ..shot import LoadedShot
 from ..take import read_take
 from ..video import read_grey, read_picture, to_8bit
@@ -80,8 +81,8 @@ def _truth(folder: Path, take: Take, shape: tuple[int, ...]) -> Frames:
 
 def _pose(result: Made, shot: LoadedShot, readers: Readers) -> dict[str, float]:
     """Against the skeleton that was exported, at the points that a reader is sure of in the take itself."""
-    (height, width), raster = result.frames.shape[1:3], shot.shot.raster
-    keypoints = shot.keypoints * np.array([width / raster.width, height / raster.height, 1], np.float32)
+    height, width = result.frames.shape[1:3]
+    keypoints = asked(shot, width, height)
     read = readers.pose(result.frames)
     error = reading.pose_error(read, keypoints, read.spread)
     found = {"pose_px": error, "pose": error / reading.height_of(keypoints)}

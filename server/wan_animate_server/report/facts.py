@@ -12,6 +12,7 @@ from wan_animate_blender.wire import FileEntry, Message, Settings, Shot, Take, a
 from ..installed import RELIGHT
 from ..library import LORA, LORAS, UNKNOWN_LICENCE, ManifestFile, manifests
 from .plate import PlateError
+from .pose import PoseError
 
 EXPORT = "EXPORT"
 """Stands for the export's folder, which may lie elsewhere under another number by now."""
@@ -41,8 +42,7 @@ class Report(Message):
     command: str
     """That makes the same pictures again of the export whose hash the take names."""
     plate_error: PlateError | None
-    pose_error: float | None = None
-    """Mean distance between the poses that were asked for and those that are seen; None while nothing measures it."""
+    pose_error: PoseError | None = None
     unmeasured: dict[str, str] = field(default_factory=dict)
     """Figures that are nothing here, and why."""
     models: tuple[UsedModel, ...]
@@ -61,13 +61,17 @@ class Report(Message):
 
 
 def facts(
-    take: Take, exported: Shot, plate: PlateError | None, written: float, changed: tuple[str, ...] = ()
+    take: Take, exported: Shot, plate: PlateError | None, pose: PoseError | str, written: float,
+    changed: tuple[str, ...] = (),
 ) -> Report:  # fmt: skip
-    """All that is to be said of `take`, whose files were looked at; `exported` is what its export says of itself."""
+    """All that is to be said of `take`, whose files were looked at; `exported` is what its export says of itself.
+
+    `pose` is the error or why there is none.
+    """
     return Report(
         take=take, recipe=take.recipe, command=command(take, exported.settings), plate_error=plate,
-        unmeasured=_unmeasured(take, plate), models=tuple(_models(take)), inputs=dict(exported.files),
-        changed=changed, written=written,
+        pose_error=None if isinstance(pose, str) else pose, unmeasured=_unmeasured(take, plate, pose),
+        models=tuple(_models(take)), inputs=dict(exported.files), changed=changed, written=written,
     )  # fmt: skip
 
 
@@ -85,8 +89,8 @@ def command(take: Take, exported: Settings) -> str:
     return shlex.join(words)
 
 
-def _unmeasured(take: Take, plate: PlateError | None) -> dict[str, str]:
-    said = {"pose_error": "no estimator of poses looks at what was made"}
+def _unmeasured(take: Take, plate: PlateError | None, pose: PoseError | str) -> dict[str, str]:
+    said = {"pose_error": pose} if isinstance(pose, str) else {}
     if plate is None:
         said["plate_error"] = "the take has no comp: what was made stands on a background of its own"
     if not take.clipped.samples:

@@ -13,6 +13,7 @@ from wan_animate_blender.wire import (
     EXPORT_PREFIX,
     REPORT_FILE,
     BadInput,
+    Shot,
     Take,
     TakeState,
     file_entry,
@@ -23,10 +24,10 @@ from wan_animate_blender.wire import (
 
 from ..shot import LoadedShot, load, read
 from ..take import read_take
+from . import plate, pose
 from .facts import Report, facts
 from .paper import html
 from .pictures import pairs, thumbnails
-from .plate import measure
 
 JSON_FILE = "report.json"
 
@@ -36,7 +37,7 @@ def write(folder: Path, take: Take, shot: LoadedShot, check: Callable[[], None])
 
     `check` is called for each frame and stops it by raising. Raises `BadInput` and `OSError`.
     """
-    report = facts(take, read(shot.folder), measure(folder, take, shot, check), time.time())
+    report = _facts(folder, take, shot, read(shot.folder), check)
     _write(report, folder, shot, folder / REPORT_FILE, folder / JSON_FILE)
     return report
 
@@ -52,14 +53,23 @@ def write_beside(folder: Path, export: Path | None = None) -> tuple[Path, Report
     if shot.shot.hash != take.export:
         raise BadInput(f"{folder} was not rendered from {shot.folder}; give the export that it was rendered from")
     changed = tuple(path for path in take.files if not _is_as_listed(folder, take, path))
-    plate = measure(folder, take, shot, lambda: None)
-    report = facts(take, shot.shot, plate, time.time(), changed)
+    report = _facts(folder, take, shot, shot.shot, lambda: None, changed)
     page, figures = (folder.with_name(f"{folder.name}_{name}") for name in (REPORT_FILE, JSON_FILE))
     try:
         _write(report, folder, shot, page, figures)
     except OSError as error:
         raise BadInput(f"cannot write {page} ({error.strerror or error}); make its folder writable") from error
     return page, report
+
+
+def _facts(
+    folder: Path, take: Take, shot: LoadedShot, exported: Shot, check: Callable[[], None],
+    changed: tuple[str, ...] = (),
+) -> Report:  # fmt: skip
+    """With all that is measured on the files of `take` in `folder`."""
+    touched = plate.measure(folder, take, shot, check)
+    posed = pose.measure(folder, take, shot, check)
+    return facts(take, exported, touched, posed, time.time(), changed)
 
 
 def _write(report: Report, folder: Path, shot: LoadedShot, page: Path, figures: Path) -> None:

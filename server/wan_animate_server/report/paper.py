@@ -15,8 +15,10 @@ from wan_animate_blender.wire import Message, plain
 
 from ..page.words import memory, moment
 from .belonging import rows
+from .curve import Curve, curve
 from .facts import Report
 from .pictures import Pair, Thumbnail
+from .pose import PoseError
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,7 +35,7 @@ def html(report: Report, thumbnails: Sequence[Thumbnail], pairs: Sequence[Pair])
     return _environment().get_template("report.html").render(
         report=report, take=report.take, thumbnails=thumbnails, pairs=pairs, style=style, script=script,
         policy=policy(style, script), settings=_flat(report.take.settings), visible=VISIBLE, jumps=JUMPS,
-        belonging=rows(report.take),
+        belonging=rows(report.take), curve=_curve(report.pose_error),
     )  # fmt: skip
 
 
@@ -44,6 +46,14 @@ def policy(style: str, script: str) -> str:
         f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _curve(found: PoseError | None) -> Curve | None:
+    """With what the estimator is off by itself as a line across."""
+    if found is None:
+        return None
+    own = found.estimator.error
+    return curve(found.frames, None if own is None else own * found.height)
 
 
 def _own(name: str) -> Markup:
@@ -57,12 +67,16 @@ def _environment() -> Environment:
         loader=PackageLoader("wan_animate_server.report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(moment=moment, memory=memory, figure=_figure, bytes=_bytes)
+    environment.filters.update(moment=moment, memory=memory, figure=_figure, bytes=_bytes, percent=_percent)
     return environment
 
 
 def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.2%}"
 
 
 def _bytes(size: int) -> str:

@@ -52,7 +52,7 @@ def thumbnails(folder: Path, take: Take, shot: LoadedShot) -> Iterator[Thumbnail
     paths = take.sequence(take.layers[-1])
     for i in moments(len(paths), THUMBNAILS):
         seen = shot.seen(read_picture(folder / paths[i]))
-        yield Thumbnail(take.first + i, _uri(_within(seen, _THUMB), _THUMB_BYTES))
+        yield Thumbnail(take.first + i, _uri(within(seen, _THUMB), _THUMB_BYTES))
 
 
 def pairs(folder: Path, take: Take, shot: LoadedShot) -> Iterator[Pair]:
@@ -61,12 +61,13 @@ def pairs(folder: Path, take: Take, shot: LoadedShot) -> Iterator[Pair]:
         return
     paths = take.sequence(COMP)
     for i in moments(len(paths), PAIRS):
-        plate, comp = (_within(seen, _PAIR) for seen in (shot.plate(i), shot.seen(read_picture(folder / paths[i]))))
+        plate, comp = (within(seen, _PAIR) for seen in (shot.plate(i), shot.seen(read_picture(folder / paths[i]))))
         height, width = plate.shape[:2]
         yield Pair(take.first + i, _uri(plate, _PAIR_BYTES), _uri(comp, _PAIR_BYTES), width, height)
 
 
-def _within(picture: Picture, longest: int) -> Picture:
+def within(picture: Picture, longest: int) -> Picture:
+    """`picture` [H, W, 3] with a longer side of at most `longest` pixels."""
     height, width = picture.shape[:2]
     scale = longest / max(height, width)
     if scale >= 1:
