@@ -21,7 +21,7 @@ from wan_animate_server.train.workshop import Workshop, lay_out
 from wan_animate_server.weights import PUPPET
 
 SIZE, FRAMES, CLIPS = 32, 9, 6
-SHAPE = Shape(SIZE, SIZE, FRAMES)
+SHAPE, SHORT = Shape(SIZE, SIZE, FRAMES), Shape(SIZE, SIZE, 5)
 TOKENS = 16
 """Of such a clip: four latent frames of four."""
 

@@ -10,12 +10,9 @@ from torch import Tensor
 
 from wan_animate_server.train import classroom
 from wan_animate_server.train.run import Order, train
-from wan_animate_server.train.shape import Shape
 from wan_animate_server.train.stages import Stage
 
-from .conftest import SHAPE, SIZE
-
-SHORT = Shape(SIZE, SIZE, 5)
+from .conftest import SHAPE, SHORT
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from wan_animate_server.train.run import Order
 from wan_animate_server.train.stages import Stage
 from wan_animate_server.train.team import Team
 
+from .conftest import SHAPE, SHORT
 from .member import INPUTS, OUTPUTS, learn
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +43,7 @@ def run_two(folder: Path, order: Order, drawn: world.Clips) -> list[dict[str, An
 def test_two_processes_train_as_one_on_twice_the_clips(
     order: Callable[..., Order], drawn: world.Clips, tmp_path: Path
 ) -> None:
-    asked = order(Stage.VAE, Stage.BODY, steps=STEPS)
+    asked = order(Stage.VAE, Stage.BODY, Stage.FACE, steps=STEPS, shapes=(SHORT, SHAPE))
     first, second = run_two(tmp_path, asked, drawn)
 
     # Each on its half, they learned what one learns from the whole.
@@ -60,7 +61,8 @@ def test_two_processes_train_as_one_on_twice_the_clips(
     assert set(first["seeds"]) - ours == set(second["seeds"]) - theirs
 
     # Only the leader reports and writes, and its clock ends the training of both.
-    assert first["reports"] == 2 and second["reports"] == 0
+    assert first["reports"] == 3 and second["reports"] == 0
     assert first["steps"] == second["steps"] > 0
     card = json.loads((asked.out / "card.json").read_text())
-    assert [(entry["stage"], entry["step"], entry["processes"]) for entry in card] == [("vae", 3, 2), ("body", 3, 2)]
+    told = [(entry["stage"], entry["step"], entry["processes"]) for entry in card]
+    assert told == [("vae", 3, 2), ("body", 3, 2), ("face", 3, 2)]

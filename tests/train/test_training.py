@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,19 +17,21 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from wan_animate_blender.wire import Precision
+from wan_animate_blender.wire import BadInput, Precision
 from wan_animate_server.checkpoint import open_checkpoint
 from wan_animate_server.cli import app
 from wan_animate_server.names import Part
-from wan_animate_server.train import pace, workshop
+from wan_animate_server.train import classroom, pace, run, stages, workshop
 from wan_animate_server.train.budget import Budget
+from wan_animate_server.train.pool import Batch, Pool
 from wan_animate_server.train.run import Order, train
 from wan_animate_server.train.stages import Stage
+from wan_animate_server.train.student import Question, Student
 from wan_animate_server.train.team import Team
 from wan_animate_server.train.workshop import Workshop
 from wan_animate_server.weights import read_model
 
-from .conftest import CLIPS, FRAMES, SHAPE, SIZE
+from .conftest import CLIPS, FRAMES, SHAPE, SHORT, SIZE, TOKENS
 
 Make = Callable[..., Order]
 CPU = torch.device("cpu")
@@ -159,6 +164,76 @@ def test_a_budget_of_minutes_ends_in_time(order: Make) -> None:
     clock = pace.Pace("body", CPU, 1.0)
     steps = list(islice(clock.steps(budget), 10_000_000))
     assert len(steps) > 1 and budget.spent(0) == 1
+
+
+def test_the_clock_starts_when_steps_of_every_shape_have_been_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "FIRST", -1.0)
+    budget, begun = Budget(Team(CPU), steps=5), []
+    clock = pace.Pace("body", CPU, 1.0, kinds=2)
+    monkeypatch.setattr(budget, "begin", lambda: begun.append(clock.count))
+    assert [clock.due() for _ in clock.steps(budget)] == [False, False, True, True, True]
+    assert begun == [2]
+
+
+@pytest.mark.parametrize("said", ["128x128", "128x128x13x2", "0x128x13", "120x128x13", "128x128x12", "128×128×13"])
+def test_a_shape_that_no_clip_can_have_is_refused_in_a_sentence(said: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["train", "body", "--out", str(tmp_path), "--shape", said])
+    assert isinstance(done.exception, BadInput) and "expected" in str(done.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_shapes_take_turns_and_a_step_has_as_many_clips_as_make_up_its_tokens(
+    order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    answer = Student.loss
+
+    def noted(student: Student, batch: Batch, question: Question) -> torch.Tensor:
+        seen.append(tuple(batch.target.shape[i] for i in (0, 2)))
+        return answer(student, batch, question)
+
+    monkeypatch.setattr(Student, "loss", noted)
+    monkeypatch.setattr(stages, "TOKENS", 50)
+    asked = order(Stage.BODY, steps=4, shapes=(SHORT, SHAPE))
+    list(train(asked))
+    # Three latent frames of four tokens, then four; one clip of each is looked at to count its operations.
+    assert seen == [(1, 2), (1, 3), *[(4, 2), (3, 3)] * 2]
+    (entry,) = json.loads((asked.out / "card.json").read_text())
+    assert entry["shapes"] == ["32x32x5", "32x32x9"]
+
+
+def test_now_and_then_a_part_of_one_pool_after_the_other_is_drawn_anew(
+    order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewed = []
+    renew = Pool.renew
+
+    def noted(pool: Pool) -> None:
+        renewed.append(pool.tokens)
+        renew(pool)
+
+    monkeypatch.setattr(Pool, "renew", noted)
+    monkeypatch.setattr(stages, "RENEWED", 2)
+    list(train(order(Stage.BODY, steps=8, shapes=(SHORT, SHAPE))))
+    assert renewed == [TOKENS, TOKENS * 3 // 4] * 2
+
+
+def test_drawing_is_paid_for_by_all_stages_that_are_asked_for(order: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(run, "SHARES", dict.fromkeys(Stage, 1.0))
+    monkeypatch.setattr(run, "Budget", lambda team, minutes: given.append(minutes) or Budget(team, steps=1))
+    drawn = classroom.Classroom.pool
+
+    def slow(*asked: Any, **how: Any) -> Pool:
+        now[0] += 60.0 * (not given)
+        return drawn(*asked, **how)
+
+    now = [0.0]
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(classroom.Classroom, "pool", slow)
+    asked = replace(order(Stage.BODY, Stage.FACE, Stage.JOINT), steps=None, minutes=10.0)
+    list(train(asked))
+    assert given == pytest.approx([3.0, 4.5, 9.0])
 
 
 def test_a_budget_without_an_end_is_refused() -> None:
