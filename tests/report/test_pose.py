@@ -155,10 +155,11 @@ def test_an_estimator_that_is_damaged_costs_no_take(finder: Path, make_shot: Mak
     assert made.report.unmeasured["pose_error"].startswith("the estimator of poses cannot be used")
 
 
-def test_one_that_was_made_for_another_size_costs_no_take_either(finder: Path, make_shot: Make) -> None:
-    (finder / estimators.SIZES).write_text('{"pose": {"channels": 16, "size": 64}}', encoding="utf-8")
-    made = rendered(make_shot(frames=5))
-    assert made.report.unmeasured["pose_error"].startswith("the estimator of poses cannot be used")
+@pytest.mark.parametrize("said", ['{"pose": {"channels": 16, "size": 64}}', '{"pose": {"depth": 3}}', "{", "{}"])
+def test_one_whose_size_is_not_told_rightly_costs_no_take_either(finder: Path, lit: Reported, said: str) -> None:
+    (finder / estimators.SIZES).write_text(said, encoding="utf-8")
+    told = pose.measure(lit.folder / "v001", lit.take, load(lit.export), lambda: None)
+    assert isinstance(told, str) and told.startswith("the estimator of poses cannot be used")
 
 
 def test_of_people_that_the_estimator_does_not_know_nothing_is_said(finder: Path, lit: Reported) -> None:

@@ -75,8 +75,8 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.2%}"
+def _percent(share: float) -> str:
+    return f"{share:.2%}"
 
 
 def _bytes(size: int) -> str:

@@ -35,7 +35,7 @@ _CPU = torch.device("cpu")
 _AT_ONCE = 16
 """Frames, for which the estimator needs 200 MB."""
 
-_BROKEN = (OSError, ValueError, KeyError, SafetensorError, RuntimeError)
+_BROKEN = (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError)
 """What a file raises that is not what was installed, and torch where memory is short."""
 
 
