@@ -74,6 +74,7 @@ def test_each_estimator_learns_and_says_how_well_it_does(
         assert np.mean(found[-8:]) < np.mean(found[:4]) - 0.2, kind
     card = json.loads((asked.out / "card.json").read_text())
     assert [entry["stage"] for entry in card] == list(Kind)
+    assert [networks.own_error(asked.out, kind) for kind in Kind] == [entry.get("error") for entry in card]
     pose, identity, expression = card
     assert 0 < pose["error_all"] < 0.5 and 0 <= identity["error"] < 0.35
     assert expression["error_all"] < 1.1 * expression["guess"]

@@ -219,10 +219,10 @@ def path_of(folder: Path, kind: Kind) -> Path:
 
 
 def own_error(folder: Path, kind: Kind) -> float | None:
-    """What the one in `folder` is off where the truth is known, as its card says last; None where there is no card."""
+    """What the one in `folder` is off where the truth is known, as its card says last; None where none says it."""
     path = folder / CARD
     told: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    return next((entry["error"] for entry in reversed(told) if entry["stage"] == kind), None)
+    return next((entry.get("error") for entry in reversed(told) if entry["stage"] == kind), None)
 
 
 def _said(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..evaluate import estimators, reading
 from ..evaluate.estimators import Kind, PoseNet
 from ..evaluate.metrics import Frames
 from ..evaluate.reading import BODY, Floats, Pose
-from ..library import manifests
+from ..installed import EMBEDDED
 from ..region import Letterbox
 from ..shot import LoadedShot
 from ..video import read_picture
@@ -77,8 +77,7 @@ def measure(folder: Path, take: Take, shot: LoadedShot, check: Callable[[], None
     A sentence where that cannot be done. `check` stops it by raising. Raises `BadInput` for pictures that cannot be
     read.
     """
-    known = manifests().get(take.settings.model)
-    if known is None or not known.embedded:
+    if take.settings.model != EMBEDDED:
         return f"no estimator of poses is installed that knows people as {take.settings.model} makes them"
     if not estimators.path_of(estimators.HOME, Kind.POSE).is_file():
         return "no estimator of poses is installed"
