@@ -21,15 +21,17 @@ _LIMBS = torch.tensor(rule.LIMBS)
 _EDGES = torch.tensor(rule.FINGER_EDGES)
 _COUNT = len(rule.COLOURS)
 
-_FRAMES = 256
-"""Frames drawn at once: a frame's strokes are some hundred thousand candidates."""
+_AT_ONCE = {"cuda": 1 << 25, "cpu": 1 << 18}
+"""Pixels of strokes set at once: on a GPU, which waits for each call, what some GB take; on a CPU its caches."""
+
+_FRAMES = {"cuda": 2048, "cpu": 64}
+"""Frames drawn at once: a frame's limbs alone are some hundred thousand pixels of strokes."""
 
 
 def skeleton(keypoints: Tensor, height: int, width: int) -> Tensor:
     """The poses as pictures: `keypoints` float [..., 133, 3] → uint8 [..., H, W, 3] RGB on the same device."""
     flat = keypoints.flatten(0, -3).double()
-    parts = (flat[i : i + _FRAMES] for i in range(0, len(flat), _FRAMES))
-    pictures = torch.cat([_drawn(part, height, width) for part in parts])
+    pictures = torch.cat([_drawn(part, height, width) for part in flat.split(_FRAMES[flat.device.type])])
     return pictures.reshape(*keypoints.shape[:-2], height, width, 3)
 
 
@@ -40,7 +42,7 @@ def _drawn(points: Tensor, height: int, width: int) -> Tensor:
     body = (points[:, rule.FIRST] + points[:, rule.SECOND]) / 2
     _limbs(ranks, body, stick, height, width)
     first = len(_LIMBS) + 1
-    numbers = torch.arange(_COUNT, device=points.device) + first
+    numbers = torch.arange(first, first + _COUNT, dtype=torch.int32, device=points.device)
     _discs(ranks, _pixels(body), _drawable(body), stick, numbers, height, width)
     for i, hand in enumerate((rule.LEFT_HAND, rule.RIGHT_HAND)):
         start = first + _COUNT + i * (len(_EDGES) + 1)
@@ -66,7 +68,7 @@ def _limbs(ranks: Tensor, body: Tensor, stick: int, height: int, width: int) -> 
     degrees = torch.atan2(step[..., 1], step[..., 0]).rad2deg().trunc()
     centre = _pixels((a + b) / 2)
     steps = _steps(height, width)
-    order = torch.arange(1, len(_LIMBS) + 1, device=body.device)[:, None]
+    order = torch.arange(1, len(_LIMBS) + 1, dtype=torch.int32, device=body.device)[:, None]
     for inner in range(stick + 1):
         outline = _ellipse(centre, half, float(inner), degrees.nan_to_num().long() % 360)
         _lines(ranks, outline[..., :-1, :], outline[..., 1:, :], shown[..., None], order, steps, height, width)
@@ -91,22 +93,24 @@ def _ellipse(centre: Tensor, long: Tensor, short: float, degrees: Tensor) -> Ten
     x, y = long[..., None] * sines[(450 - turn) % 360], short * sines[turn]
     cosine, sine = sines[(450 - degrees) % 360][..., None], sines[degrees][..., None]
     spot = torch.stack((x * cosine - y * sine, x * sine + y * cosine), -1) + centre[..., None, :]
-    return spot.nan_to_num().round().long()
+    return spot.nan_to_num().round().int()
 
 
 def _lines(
     ranks: Tensor, start: Tensor, end: Tensor, shown: Tensor, rank: Tensor, steps: int, height: int, width: int
 ) -> None:
-    """Lines of at most `steps` pixels between whole pixels [F, …, 2], as OpenCV's LineIterator goes: from left to
-    right, to the side only when more than half a pixel off.
+    """Lines of at most `steps` pixels between whole pixels int32 [F, …, 2], as OpenCV's LineIterator goes: from left
+    to right, to the side only when more than half a pixel off.
     """
-    swap = (start[..., 0] > end[..., 0])[..., None]
-    left, way = torch.where(swap, end, start), torch.where(swap, start - end, end - start)
-    longest = way.abs().amax(-1, keepdim=True)
-    for k in range(steps):
-        aside = (k * way.abs() * 2 - longest + 2 * longest - 1).clamp(min=0) // (2 * longest).clamp(min=1)
-        spot = left + way.sign() * torch.where(way.abs() == longest, k, aside)
-        _set(ranks, spot, shown & (longest[..., 0] >= k), rank, height, width)
+    swap = start[..., :1] > end[..., :1]
+    left, way = torch.where(swap, end, start)[..., None, :], torch.where(swap, start - end, end - start)[..., None, :]
+    sign, way = way.sign(), way.abs()
+    longest = way.amax(-1, keepdim=True)
+    half = longest.clamp(min=1)
+    block = max(_AT_ONCE[ranks.device.type] // longest.numel(), 1)
+    for k in torch.arange(steps, dtype=torch.int32, device=ranks.device)[:, None].split(block):
+        spot = left + sign * ((2 * k * way + half - 1) // (2 * half))
+        _set(ranks, spot, shown[..., None] & (longest[..., 0] >= k[:, 0]), rank[..., None], height, width)
 
 
 @functools.cache
@@ -114,7 +118,7 @@ def _disc(radius: int, device: torch.device) -> Tensor:
     """Where `cv2.circle` sets pixels around its middle: [n, 2]."""
     canvas = np.zeros((2 * radius + 3, 2 * radius + 3), np.uint8)
     cv2.circle(canvas, (radius + 1, radius + 1), radius, (255,), thickness=-1)
-    return torch.from_numpy(np.argwhere(canvas)[:, ::-1] - (radius + 1)).to(device)
+    return torch.from_numpy((np.argwhere(canvas)[:, ::-1] - (radius + 1)).astype(np.int32)).to(device)
 
 
 def _discs(ranks: Tensor, pixels: Tensor, shown: Tensor, radius: int, rank: Tensor, height: int, width: int) -> None:
@@ -127,19 +131,18 @@ def _hand(ranks: Tensor, hand: Tensor, stick: int, start: int, height: int, widt
     shown = _drawable(hand) & (pixels > 0).all(-1)
     edges = _EDGES.to(hand.device)
     a, b = edges.unbind(-1)
-    order = torch.arange(len(edges), device=hand.device) + start
+    order = torch.arange(start, start + len(edges), dtype=torch.int32, device=hand.device)
     _lines(ranks, pixels[:, a], pixels[:, b], shown[:, a] & shown[:, b], order, max(height, width), height, width)
-    joint = torch.full((hand.shape[1],), start + len(edges), device=hand.device)
+    joint = torch.full((hand.shape[1],), start + len(edges), dtype=torch.int32, device=hand.device)
     _discs(ranks, pixels, shown, stick, joint, height, width)
 
 
 def _set(ranks: Tensor, spots: Tensor, shown: Tensor, rank: Tensor, height: int, width: int) -> None:
-    """Pixels `spots` [F, …, 2] get `rank` if it is later than what they have."""
+    """Pixels `spots` int32 [F, …, 2] get `rank` int32 if it is later than what they have."""
     x, y = spots.unbind(-1)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & shown
     place = (y * width + x).clamp(0, height * width - 1).flatten(1)
-    value = (inside * rank).flatten(1).int()
-    ranks.scatter_reduce_(1, place, value, "amax")
+    ranks.scatter_reduce_(1, place.long(), (inside * rank).flatten(1), "amax")
 
 
 def _drawable(points: Tensor) -> Tensor:
@@ -147,4 +150,4 @@ def _drawable(points: Tensor) -> Tensor:
 
 
 def _pixels(points: Tensor) -> Tensor:
-    return points[..., :2].nan_to_num().clamp(-1e6, 1e6).trunc().long()
+    return points[..., :2].nan_to_num().clamp(-1e6, 1e6).trunc().int()

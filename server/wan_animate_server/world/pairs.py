@@ -263,17 +263,25 @@ def _middle(figure: Figure) -> Tensor:
 _Pass = Callable[..., tuple[Tensor, ...]]
 
 
+@torch.inference_mode(False)
+@torch.no_grad()
 def _drawn(what: _Pass, spec: Spec, view: render.View, *others: Any) -> list[Tensor]:
-    """All pictures of a pass [B, T, H, W, …], a share of the frames at a time."""
+    """All pictures of a pass [B, T, H, W, …], a share of the frames at a time.
+
+    Whatever mode the caller is in, the compiler sees one: it would build once more for each.
+    """
     total, device = len(view.corner), view.corner.device
     most = max(_AT_ONCE[device.type] // (spec.height * spec.width * SAMPLES**2), 1)
     run = _compiled(what) if device.type == "cuda" else what
     parts = []
-    for start in range(0, total, most):
-        window, *rest = (_share(each, slice(start, start + most)) for each in (view, *others))
+    for numbers in torch.arange(total, device=device).split(most):
+        count = len(numbers)
+        if device.type == "cuda" and count == 1:
+            numbers = numbers.repeat(2)  # the compiler would build once more for a single picture
+        window, *rest = (_share(each, numbers) for each in (view, *others))
         found = visibility.first(window.solids, window.corner, window.step, spec.height * SAMPLES, spec.width * SAMPLES)
         torch._dynamo.maybe_mark_dynamic(found, (0, 1, 2))
-        parts.append(run(found, window, *rest))
+        parts.append([pictures[:count] for pictures in run(found, window, *rest)])
     whole = (torch.cat(part) for part in zip(*parts, strict=True))
     return [pictures.reshape(-1, spec.frames, *pictures.shape[1:]) for pictures in whole]
 
@@ -284,11 +292,11 @@ def _compiled(what: _Pass) -> _Pass:
     return torch.compile(what, fullgraph=True)
 
 
-def _share(inputs: Any, which: slice) -> Any:
-    """The same of every tensor of a nested tuple, each in memory of its own as a compiler likes it."""
+def _share(inputs: Any, numbers: Tensor) -> Any:
+    """The rows `numbers` of every tensor of a nested tuple, each in memory of its own as a compiler likes it."""
     if not isinstance(inputs, Tensor):
-        return type(inputs)(*(_share(part, which) for part in inputs))
-    share = inputs[which].clone(memory_format=torch.contiguous_format)
+        return type(inputs)(*(_share(part, numbers) for part in inputs))
+    share = inputs.index_select(0, numbers)
     torch._dynamo.maybe_mark_dynamic(share, 0)
     return share
 
