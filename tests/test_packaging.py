@@ -39,3 +39,9 @@ def test_the_wheel_holds_all_of_both_packages_and_nothing_else(wheel: Path, pack
 def test_the_wheel_holds_the_job_type_for_flamenco(wheel: Path) -> None:
     name = "wan_animate_blender/farm/wan_animate_shots.js"
     assert zipfile.ZipFile(wheel).read(name) == (ROOT / name).read_bytes()
+
+
+def test_no_file_is_larger_than_a_hub_of_sources_takes_without_further_ado() -> None:
+    large = [path for package in PACKAGES for path in files_of(package)
+             if (PACKAGES[package] / path).stat().st_size > 15e6]  # fmt: skip
+    assert large == []

@@ -1,9 +1,10 @@
-"""`wan-animate eval` as a person types it: the shipped random model is measured and honestly found wanting."""
+"""`wan-animate eval` as a person types it: a random model is measured and honestly found wanting."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from wan_animate_blender.wire import BadInput, Mode
 from wan_animate_server import world
 from wan_animate_server.cli import app
 from wan_animate_server.evaluate import estimators as networks
-from wan_animate_server.evaluate import gates, suite
+from wan_animate_server.evaluate import gates, reading, suite
 from wan_animate_server.evaluate.cases import held_out
 from wan_animate_server.evaluate.estimators import Kind, Width, begin, write
 from wan_animate_server.evaluate.making import by_rendering
+from wan_animate_server.library import MANIFESTS
 from wan_animate_server.render import render
 
 from ..conftest import QUICK, Make, write_export
@@ -42,11 +44,32 @@ def judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def measured(judges: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model as it is before any training."""
+    folder = tmp_path_factory.mktemp("untrained") / "puppet"
+    folder.mkdir()
+    for name in ("puppet.json", "tokenizer.json"):
+        shutil.copyfile(MANIFESTS.parent / "puppet" / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(judges: Path, untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole suite over two tiny clips."""
     out = tmp_path_factory.mktemp("suite")
     asked = ("--suite", "puppet", "--clips", 2, "--size", 32, "--frames", 5, "--steps", 1, "--estimators", judges)
-    files = ("--out", out / "work", "--json", out / "r.json", "--html", out / "r.html", "--table", out / "q.md")
+    files = (
+        "--model",
+        untrained,
+        "--out",
+        out / "work",
+        "--json",
+        out / "r.json",
+        "--html",
+        out / "r.html",
+        "--table",
+        out / "q.md",
+    )
     done = run(*asked, *files)
     assert done.exit_code == 0, done.output
     (out / "told.txt").write_text(done.output)
@@ -114,6 +137,30 @@ def test_a_take_is_measured_as_it_lies_and_against_a_truth(make_shot: Make, tmp_
     cv2.imwrite(str(take / "comp/1003.png"), spoiled)
     (found,) = json.loads(run(take).stdout).values()
     assert (found["outside_count"], found["outside_most"]) == (1, 9)
+
+
+def test_estimators_that_are_not_installed_are_missed_in_a_sentence_and_the_rest_is_measured(
+    make_shot: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "HOME", tmp_path / "nowhere")
+    told = run(rendered(make_shot(frames=5)))
+    assert "no estimators are installed" in told.stderr and "pose" not in told.stdout
+    assert json.loads(told.stdout)
+
+
+def test_the_estimators_that_are_installed_read_takes_of_the_small_model_only(
+    make_shot: Make, judges: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "HOME", judges)
+    monkeypatch.setattr(reading, "UNSURE", np.inf)
+    take = rendered(make_shot(frames=5))
+    (found,) = json.loads(run(take).stdout).values()
+    assert found["pose"] > 0
+    told = json.loads((take / "take.json").read_text())
+    told["settings"]["model"] = "wan-animate-14b"
+    (take / "take.json").write_text(json.dumps(told))
+    (found,) = json.loads(run(take).stdout).values()
+    assert "pose" not in found and found["flicker"] > 0
 
 
 def rendered(export: Path) -> Path:

@@ -23,6 +23,11 @@ class Suite(StrEnum):
     PUPPET = "puppet"
 
 
+NOT_INSTALLED = (
+    "no estimators are installed, so that poses, identities and expressions are not measured; train them "
+    "(wan-animate train estimators --out DIR) and give --estimators DIR"
+)
+
 Paths = list[Path] | None
 
 
@@ -32,7 +37,7 @@ def evaluate(
     suite: Annotated[Suite | None, typer.Option(help="Measure a model on held-out clips of the made-up world.")] = None,
     model: Annotated[Path | None, typer.Option(help="Folder of the small model, else the shipped one.")] = None,
     beside: Annotated[Paths, typer.Option(help="Another one, as a row of the same table; repeatable.")] = None,
-    estimators: Annotated[Path | None, typer.Option(help="Folder that `train estimators` made.")] = None,
+    estimators: Annotated[Path | None, typer.Option(help="Folder of others than the shipped ones.")] = None,
     clips: Annotated[int, typer.Option(min=2, help="Held-out clips, each in both modes.")] = 8,
     size: Annotated[int, typer.Option(help="Pixels of a side of them.")] = 256,
     frames: Annotated[int, typer.Option(help="Frames of each, 4n+1.")] = 29,
@@ -126,13 +131,16 @@ def _takes(
     typer.echo(text, nl=False)
 
 
-def _readers(estimators: Path | None, device: str) -> Readers | None:
-    if estimators is None:
-        return None
+def _readers(folder: Path | None, device: str) -> Readers | None:
+    """The estimators in `folder`, else those that are shipped; None where they are not."""
     from ..weights import find_device
+    from .estimators import HOME, installed
     from .reading import Estimators
 
-    return Estimators.read(estimators, find_device(device))
+    if folder is None and not installed():
+        typer.echo(NOT_INSTALLED, err=True)
+        return None
+    return Estimators.read(folder or HOME, find_device(device))
 
 
 def _blind(takes: Sequence[Path], page: Path | None, seed: int) -> None:

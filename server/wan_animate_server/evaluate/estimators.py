@@ -213,6 +213,11 @@ def read(folder: Path, kind: Kind, device: torch.device) -> nn.Module:
     return network.to(device).eval().requires_grad_(requires_grad=False)
 
 
+def installed() -> bool:
+    """Whether all of those that come with this program are there."""
+    return all(path_of(HOME, kind).is_file() for kind in Kind)
+
+
 def path_of(folder: Path, kind: Kind) -> Path:
     """The file of weights."""
     return folder / f"{kind}.safetensors"

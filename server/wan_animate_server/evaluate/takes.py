@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from wan_animate_blender.wire import EXPORT_PREFIX, BadInput, Mode, Take, frame_name
 
 from .. import shot as shots
+from ..installed import EMBEDDED
 from ..report.pose import asked
 from ..shot import LoadedShot
 from ..take import read_take
@@ -23,8 +24,8 @@ from .reading import Readers
 def figures(folder: Path, truth: Path | None, readers: Readers | None) -> dict[str, float]:
     """By name, see `gates.LOWER`, of the take in `folder`.
 
-    `truth` has a picture for each frame, named by its number. `readers` know people of the made-up world: their pose
-    error is one only of such. Raises `BadInput`.
+    `truth` has a picture for each frame, named by its number. `readers` know people of the made-up world, as the small
+    model makes them, and are asked of its takes only. Raises `BadInput`.
     """
     take = read_take(folder)
     if take is None:
@@ -44,7 +45,7 @@ def figures(folder: Path, truth: Path | None, readers: Readers | None) -> dict[s
         found["psnr"] = metrics.psnr(result.frames, wanted, inside)
         found["ssim"] = metrics.ssim(result.frames, wanted, inside)
         found["delta_e"] = metrics.colour_error(result.frames, wanted, inside)
-    if readers is not None and shot:
+    if readers is not None and shot and take.settings.model == EMBEDDED:
         found |= _pose(result, shot, readers)
     return found
 
