@@ -1,11 +1,13 @@
-"""Training of the video autoencoder on everything that the pipeline encodes, whole clips at once."""
+"""Training of the video autoencoder on everything that the pipeline encodes, clips of full length at once.
+
+An autoencoder that is causal in time has to see clips as long as those that it is for: one that learned from nine
+frames loses 8 dB by the twentieth.
+"""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -21,34 +23,25 @@ from .descent import Descent, compiled, descend
 from .pace import Pace, timed
 from .precision import autocast
 from .record import Report, psnr, sheet
+from .reels import Reels, Window
 from .team import Team
 
-CLIPS = 8
-"""Of the world in a step; each gives a clip of pictures, and half of them a skeleton, the others a plate."""
+VIDEOS = 8
+"""Windows of clips in a step."""
 
-DRAWN = 16
-"""Steps whose clips are drawn together: the world is as fast for many clips as for few."""
+FRAMES = 40_000
+"""Frames of clips that are kept at most: 52 GB of 256×256 pixels."""
 
 DESCENT = Descent(rate=1.5e-3, betas=(0.9, 0.99), decay=1e-3)
 KL = 2e-4
 """Of the mean over latents: enough to keep them small and smooth, too little to blur."""
 
-HELD_OUT = 16
-MEASURED = 16
+HELD_OUT = 8
+MEASURED = 8
 """Batches of clips from which the statistics of the latents are taken."""
 
 SEEDS = 1_000_000_007
 """Clips between the seeds of one training and of the next."""
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Pictures to encode and decode."""
-
-    pictures: Tensor
-    """float [B, 3, T, H, W], −1..1."""
-    weight: Tensor
-    """float [B, 1, T, H, W]."""
 
 
 def encode(vae: VAE, video: Tensor) -> Tensor:
@@ -95,52 +88,24 @@ def _distance(error: Tensor) -> Tensor:
     return (error.square() + 0.05**2).sqrt() - 0.05
 
 
-def batch(spec: world.Spec, seeds: Tensor, generator: torch.Generator) -> Batch:
-    """Pictures in all lights, reference pictures as still clips, skeletons, and conditioning videos."""
-    clips = world.clips(spec, seeds)
-    n = len(seeds)
-    choice = shown.choose(n, seeds.device, generator, shown.OVERLAPS, lit=False)
-    made = shown.examples(clips, seeds, choice, face_size=clips.face.shape[2])
-    still = clips.reference.unsqueeze(1).expand_as(clips.frames)
-    kinds = torch.stack([clips.frames, clips.relit, clips.neutral, clips.own, still])
-    row = torch.arange(n, device=seeds.device)
-    frames = kinds[row % len(kinds), row]
-    alpha = clips.alpha / 255 * (row % len(kinds) < len(kinds) - 1).view(-1, 1, 1, 1)
-    half = n // 2
-    others = torch.cat([shown.video(made.pose[:half]), made.known[half:]])
-    drawn = (others > -0.99).any(1).float()
-    weight = torch.cat([1 + 3 * alpha + 2 * made.face, 1 + 2 * drawn * (row < half).view(-1, 1, 1, 1)])
-    return Batch(torch.cat([shown.video(frames), others]), weight.unsqueeze(1))
-
-
-def batches(spec: world.Spec, device: torch.device, seed: int) -> Iterator[Batch]:
-    """Batch after batch of clips that were never seen before, in a mixed order."""
-    generator = torch.Generator(device).manual_seed(seed)
-    for i in itertools.count():
-        first = seed * SEEDS + i * DRAWN * CLIPS
-        # Twice is enough to know: the first time kernels are compiled.
-        with timed(f"drawing {DRAWN * CLIPS} clips, for {DRAWN} steps", device) if i < 2 else nullcontext():
-            many = batch(spec, torch.arange(DRAWN * CLIPS, device=device) + first, generator)
-        order = torch.randperm(len(many.pictures), device=device, generator=generator)
-        for rows in order.chunk(DRAWN):
-            yield Batch(many.pictures[rows], many.weight[rows])
-
-
-def train(vae: VAE, spec: world.Spec, budget: Budget, seed: int, team: Team) -> Iterator[Report]:
+def train(vae: VAE, spec: world.Spec, budget: Budget, seed: int, team: Team, frames: int) -> Iterator[Report]:
     """Train `vae` in place; afterwards it holds the averaged weights and the statistics of its latents.
 
-    Reports are the leader's.
+    Each process draws clips of `frames` frames in all. Reports are the leader's.
     """
     device = vae.conv1.weight.device
     team.share(vae)
     channels_last(vae)
     vae.train().requires_grad_(requires_grad=True)
-    of, drawn = compiled(loss, device), batches(spec, device, team.seed(seed))
-    pace = Pace("vae", device, flops(vae, spec) * 2 * CLIPS * team.size)
+    kept, own = min(frames, FRAMES), team.seed(seed)
+    with timed(f"drawing {kept} frames", device):
+        reels = Reels(spec, kept, own, own * SEEDS, device)
+    of = compiled(loss, device)
+    pace = Pace("vae", device, flops(vae, reels.window(1)) * VIDEOS * team.size)
 
     def step_loss(_: int) -> Tensor:
-        made = next(drawn)
-        return of(vae, made.pictures, made.weight)
+        seen = reels.window(VIDEOS)
+        return of(vae, seen.pictures, seen.weight)
 
     last = yield from descend(vae, step_loss, DESCENT, pace, budget, team, partial(judged, spec))
     vae.eval()
@@ -157,11 +122,10 @@ def channels_last(network: nn.Module) -> None:
             parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
-def flops(vae: VAE, spec: world.Spec) -> float:
-    """Of one clip forwards and backwards."""
-    clip = torch.zeros(1, 3, spec.frames, spec.height, spec.width, device=vae.conv1.weight.device)
+def flops(vae: VAE, one: Window) -> float:
+    """Of one window forwards and backwards."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        loss(vae, clip, clip[:, :1])
+        loss(vae, one.pictures, one.weight)
     return 3.0 * float(counter.get_total_flops())
 
 
@@ -195,7 +159,7 @@ def measured(vae: VAE, spec: world.Spec, seed: int) -> VAEConfig:
     plain, vae.config = vae.config, raw
     found = []
     for i in range(MEASURED):
-        clips = world.clips(spec, torch.arange(CLIPS, device=device) + seed * SEEDS + i * CLIPS)
+        clips = world.clips(spec, torch.arange(VIDEOS, device=device) + seed * SEEDS + i * VIDEOS)
         pictures = torch.cat([clips.neutral, clips.own])
         with autocast(device):
             found.append(encode(vae, shown.video(pictures)).transpose(0, 1).flatten(1))
