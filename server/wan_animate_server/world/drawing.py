@@ -31,7 +31,7 @@ _FRAMES = {"cuda": 2048, "cpu": 64}
 def skeleton(keypoints: Tensor, height: int, width: int) -> Tensor:
     """The poses as pictures: `keypoints` float [..., 133, 3] → uint8 [..., H, W, 3] RGB on the same device."""
     flat = keypoints.flatten(0, -3).double()
-    pictures = torch.cat([_drawn(part, height, width) for part in flat.split(_FRAMES[flat.device.type])])
+    pictures = torch.cat([_drawn(part, height, width) for part in torch.split(flat, _FRAMES[flat.device.type])])
     return pictures.reshape(*keypoints.shape[:-2], height, width, 3)
 
 
@@ -108,7 +108,8 @@ def _lines(
     longest = way.amax(-1, keepdim=True)
     half = longest.clamp(min=1)
     block = max(_AT_ONCE[ranks.device.type] // longest.numel(), 1)
-    for k in torch.arange(steps, dtype=torch.int32, device=ranks.device)[:, None].split(block):
+    numbers = torch.arange(steps, dtype=torch.int32, device=ranks.device)[:, None]
+    for k in torch.split(numbers, block):
         spot = left + sign * ((2 * k * way + half - 1) // (2 * half))
         _set(ranks, spot, shown[..., None] & (longest[..., 0] >= k[:, 0]), rank[..., None], height, width)
 

@@ -274,7 +274,7 @@ def _drawn(what: _Pass, spec: Spec, view: render.View, *others: Any) -> list[Ten
     most = max(_AT_ONCE[device.type] // (spec.height * spec.width * SAMPLES**2), 1)
     run = _compiled(what) if device.type == "cuda" else what
     parts = []
-    for numbers in torch.arange(total, device=device).split(most):
+    for numbers in torch.split(torch.arange(total, device=device), most):
         count = len(numbers)
         if device.type == "cuda" and count == 1:
             numbers = numbers.repeat(2)  # the compiler would build once more for a single picture
