@@ -27,7 +27,7 @@ POSE = {gate.figure: gate.limit for gate in gates.GATES}["pose"]
 SEAM = gates.SEAM
 
 SIZE, STEPS, CLIPS = 256, 4, 3
-SEGMENT, OVERLAP = 13, 5
+SEGMENT, OVERLAP = 9, 5
 JOINED = 2 * SEGMENT - OVERLAP
 """Frames of the first clip, which are two segments; each of the others is one."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -23,6 +24,9 @@ SEGMENT = {1: 9, 5: 13}
 
 FAST = "fast"
 """The LoRA for four steps."""
+
+MEASURING = 4
+"""Clips that are measured side by side, on the CPU for the most part, while the next is rendered."""
 
 SHOWN = 5
 """Cases of each row that are kept to be looked at."""
@@ -106,23 +110,28 @@ def run(trial: Trial, readers: Readers | None) -> Iterator[Result]:
 
 def _of_mode(trial: Trial, mode: Mode, cases: Sequence[Case], readers: Readers | None) -> Result:
     relight = trial.settings.relight
-    clips: list[Mapping[str, float]] = []
-    shown: list[tuple[Case, Made]] = []
-    notes: list[str] = []
-    features: list[tuple[Floats, Floats]] = []
-    for case in cases:
-        made = trial.make(case, trial.settings)
-        clips.append(figures(made, case, relight, readers))
-        notes += made.notes
-        if len(shown) < SHOWN:
-            shown.append((case, made))
-        if readers is not None:
-            features.append((readers.features(made.frames), readers.features(case.wanted(relight))))
+    made: list[Made] = []
+    with ThreadPoolExecutor(MEASURING) as pool:
+        waiting = []
+        for case in cases:
+            made.append(trial.make(case, trial.settings))
+            waiting.append(pool.submit(_measured, made[-1], case, relight, readers))
+        clips, features = zip(*(each.result() for each in waiting), strict=True)
     known = {name: [clip[name] for clip in clips if name in clip] for name in gates.LOWER}
     means = {name: float(np.mean(values)) for name, values in known.items() if values}
-    if features:
-        means["frechet"] = metrics.frechet(*(moving([pair[i] for pair in features]) for i in (0, 1)))
-    return Result(trial.name, mode, trial.about, clips, means, tuple(dict.fromkeys(notes)), relight, shown)
+    if readers is not None:
+        means["frechet"] = metrics.frechet(*map(moving, zip(*features, strict=True)))
+    notes = tuple(dict.fromkeys(note for each in made for note in each.notes))
+    shown = list(zip(cases, made, strict=True))[:SHOWN]
+    return Result(trial.name, mode, trial.about, clips, means, notes, relight, shown)
+
+
+def _measured(
+    made: Made, case: Case, relight: float, readers: Readers | None
+) -> tuple[Mapping[str, float], tuple[Floats, ...]]:
+    """Figures of one clip, and features of what was made and of what should have been."""
+    both = () if readers is None else (readers.features(made.frames), readers.features(case.wanted(relight)))
+    return figures(made, case, relight, readers), both
 
 
 def moving(clips: Sequence[Floats]) -> Floats:
