@@ -6,7 +6,7 @@ no shot, no region, no colour space and no model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -25,6 +25,9 @@ _OPAQUE = int(np.float16(1).view(np.uint16))
 _SERIAL = 1 << 15
 """Numbers that are converted at once: of more, torch would wake threads beside those that put frames together."""
 
+_STRIP = 1 << 14
+"""Pixels that are put together at once: all that they go through on their way stays in the processor's cache."""
+
 Box = tuple[slice, slice]
 """Rows and columns of a picture."""
 
@@ -41,13 +44,12 @@ class Canvas:
     def __init__(self) -> None:
         self._drawn: dict[str, tuple[Picture, Box]] = {}
 
-    def draw(self, name: str, size: tuple[int, ...], box: Box, part: Picture) -> Picture:
-        """The picture `name` of `size` [H, W] or [H, W, channels], black around `part` in its `box`."""
+    def blank(self, name: str, size: tuple[int, ...], kind: npt.DTypeLike, box: Box) -> Picture:
+        """The picture `name` of `size` [H, W] or [H, W, channels], black; nothing may be drawn on it outside `box`."""
         whole, before = self._drawn.get(name, (None, box))
-        if whole is None or (whole.shape, whole.dtype) != (size, part.dtype):
-            whole = np.zeros(size, part.dtype)
+        if whole is None or (whole.shape, whole.dtype) != (size, kind):
+            whole = np.zeros(size, kind)
         whole[before] = 0
-        whole[box] = part
         self._drawn[name] = whole, box
         return whole
 
@@ -62,26 +64,41 @@ def layers(
     A scene-linear one needs `light`; otherwise `depth` is the character's. `grain` is given in the plate's numbers.
     Where there is a `canvas`, character and matte are drawn on it.
     """
-    canvas = canvas or Canvas()
-    part, box = element(made, alpha, depth, light, grain)
-    plate[box] = (comp if light is None else over)(plate[box], part)
-    return {
-        "character": canvas.draw("character", (*alpha.shape, 4), box, part),
-        "matte": canvas.draw("matte", alpha.shape, box, part[..., 3]),
-        "comp": plate,
-    }
+    box, canvas, kind = bounds(alpha), canvas or Canvas(), depth if light is None else np.float16
+    alone = canvas.blank("character", (*alpha.shape, 4), kind, box)
+    matte = canvas.blank("matte", alpha.shape, kind, box)
+    for strip in [box] if grain else _strips(alpha, box):  # grain hangs together
+        part = element(made[strip], alpha[strip], depth, light, grain)
+        alone[strip], matte[strip] = part, part[..., 3]
+        plate[strip] = (comp if light is None else over)(plate[strip], part)
+    return {"character": alone, "matte": matte, "comp": plate}
+
+
+def bounds(alpha: Picture) -> Box:
+    """The rows and columns outside of which nothing shows: one pixel at least, for OpenCV takes no picture of none."""
+    x, y, width, height = cv2.boundingRect(alpha)
+    return slice(y, y + max(height, 1)), slice(x, x + max(width, 1))
+
+
+def _strips(alpha: Picture, box: Box) -> Iterator[Box]:
+    """What shows inside `box`, some rows at a time, each with no more columns than it needs."""
+    rows, columns = box
+    height = max(_STRIP // (columns.stop - columns.start), 1)
+    for first in range(rows.start, rows.stop, height):
+        last = min(first + height, rows.stop)
+        x, _, width, _ = cv2.boundingRect(alpha[first:last])
+        if width:
+            yield slice(first, last), slice(x, x + width)
 
 
 def element(
     made: npt.NDArray[np.float32], alpha: Picture, depth: type, light: Change | None, grain: Change | None = None
-) -> tuple[Picture, Box]:
-    """The character alone [h, w, 4] in the box of rows and columns outside of which nothing of it is, and that box."""
-    x, y, width, height = cv2.boundingRect(alpha)
-    box = slice(y, y + max(height, 1)), slice(x, x + max(width, 1))  # OpenCV takes no picture without pixels
-    numbers = made[box] if light is None else light(made[box])
+) -> Picture:
+    """The character alone [H, W, 4], of the same arguments as `layers` has."""
+    numbers = made if light is None else light(made)
     if grain:
         numbers = grain(numbers)
-    return character(numbers, alpha[box], depth) if light is None else premultiplied(numbers, alpha[box]), box
+    return character(numbers, alpha, depth) if light is None else premultiplied(numbers, alpha)
 
 
 def background(plate: Picture, clean: Picture, alpha: Picture) -> Picture:
@@ -151,22 +168,30 @@ def over(plate: Picture, character: Picture) -> Picture:
     the same. Where a is 0 the plate keeps its bits, infinities and NaN too; where it is 1 nothing of it is left.
     """
     stored = np.ascontiguousarray(character).view(np.uint16)
-    alpha, result = cv2.extractChannel(stored, 3), plate.copy()
-    alone = cv2.cvtColor(stored, cv2.COLOR_RGBA2RGB).view(np.float16).astype(plate.dtype, copy=False)
-    cv2.copyTo(_bits(alone), (alpha == _OPAQUE).view(np.uint8), _bits(result))
-    soft = np.flatnonzero((alpha > 0) & (alpha < _OPAQUE))
-    layer, below = pixels(stored.view(np.float16))[soft], pixels(result)
-    above = layer.view(np.float16).reshape(-1, 4).astype(np.float32)
-    rest = np.repeat(1 - above[:, 3], 3).reshape(-1, 3)  # numpy is slow where rows of three share a number
-    with np.errstate(invalid="ignore"):  # a signalling NaN of the plate stays one, quietly
-        mixed = below[soft].view(plate.dtype).reshape(-1, 3).astype(np.float32) * rest + above[:, :3]
-        below[soft] = pixels(mixed.astype(plate.dtype)[None])
+    alpha, alone = cv2.extractChannel(stored, 3), cv2.cvtColor(stored, cv2.COLOR_RGBA2RGB).view(np.float16)
+    above, rest = floats(alone), 1 - floats(alpha.view(np.float16))
+    result, half = plate.copy(), plate.dtype == np.float16
+    below = cv2.multiply(floats(result), cv2.merge([rest] * 3))  # which says nothing of NaN, as numpy does
+    mixed = np.asarray(cv2.add(below, above), np.float32)
+    cv2.copyTo(_bits(halves(mixed) if half else mixed), (alpha > 0).view(np.uint8), _bits(result))
+    cv2.copyTo(_bits(alone if half else above), (alpha == _OPAQUE).view(np.uint8), _bits(result))
     return result
 
 
 def halves(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
     """`numbers` in half, to the nearest, of two equally near ones the even: numpy's own way takes six times as long."""
-    result = np.empty(numbers.shape, np.float16)
+    return np.asarray(_converted(numbers, np.empty(numbers.shape, np.float16)))
+
+
+def floats(numbers: Picture) -> npt.NDArray[np.float32]:
+    """Numbers in half or float as floats, exactly; also several times as quick as numpy."""
+    if numbers.dtype == np.float32:
+        return numbers
+    return np.asarray(_converted(numbers, np.empty(numbers.shape, np.float32)))
+
+
+def _converted(numbers: Picture, result: Picture) -> Picture:
+    """`result`, which has become `numbers` in its own type."""
     source, target = (torch.from_numpy(np.ravel(array)) for array in (numbers, result))
     for first in range(0, len(source), _SERIAL):
         target[first : first + _SERIAL].copy_(source[first : first + _SERIAL])

@@ -125,10 +125,17 @@ class Layering:
         if Extra.BACKGROUND in asked:
             found[Extra.BACKGROUND.value] = plate.copy()  # the plate becomes the comp
         if Extra.UNGRAINED in asked:
-            part, box = composite.element(made, alpha, self._depth, light)
-            found[Extra.UNGRAINED.value] = self._own.canvas.draw(Extra.UNGRAINED, (*alpha.shape, 4), box, part)
+            found[Extra.UNGRAINED.value] = self._alone(made, alpha)
         grain = fitting.grain(i)
         return found | composite.layers(plate, made, alpha, self._depth, light, grain, self._own.canvas), clipped
+
+    def _alone(self, made: Floats, alpha: Picture) -> Picture:
+        """The character as it is before it gets grain."""
+        box = composite.bounds(alpha)
+        part = composite.element(made[box], alpha[box], self._depth, self._space.light if self._space else None)
+        whole = self._own.canvas.blank(Extra.UNGRAINED, (*alpha.shape, 4), part.dtype, box)
+        whole[box] = part
+        return whole
 
     def _extra(self, layer: str, i: int, made: Floats) -> Picture:
         """What is delivered as the model was shown it, and all that it made."""

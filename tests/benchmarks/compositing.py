@@ -19,12 +19,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from statistics import median
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -125,16 +127,25 @@ def made(signals: ShotSignals) -> np.ndarray:
 # --- speed ------------------------------------------------------------------------------------------
 
 
-def speed(frames: int = 24) -> None:
-    """Three ways through a pool as large as the delivery's, in turns: files alone, composited too, the whole way."""
+TURNS = 9
+
+
+def speed(frames: int = 8) -> None:
+    """Ways through a pool as large as the delivery's, in turns: files alone, synchronised, composited, the whole way.
+
+    What a turn costs is put beside bare files of the same turn, and of all turns the middle is said: other work on the
+    machine comes and goes. Threads have run before, as they have for all of a take but its first frames.
+    """
     for chosen in (Format.EXR_ZIP, Format.EXR_PIZ):
-        with stage(1920, 1080, frames, grain=0.03, chosen=chosen) as on:
+        with stage(1920, 1080, frames, grain=0.03, chosen=chosen) as on, ThreadPoolExecutor(os.cpu_count()) as pool:
             whole, bare = WholeWay(on), BareWriter(on, chosen)
-            composited = Composited(on, chosen)
-            costs = [cost(frames, write) for write in (bare, composited, whole, bare, composited, whole)]
-            for name, first, second in zip(("bare", "composited", "whole"), costs[:3], costs[3:], strict=True):
-                best, reference = Cost.best(first, second), Cost.best(costs[0], costs[3])
-                log.info("%s %-10s %s, %s", chosen, name, best, best.beside(reference))
+            ways = {"bare": bare, "synced": Synced(bare), "composited": Composited(on, chosen), "whole": whole}
+            for write in ways.values():
+                cost(pool, frames, write)
+            turns = [{name: cost(pool, frames, write) for name, write in ways.items()} for _ in range(TURNS)]
+            for name in ways:
+                costs = [turn[name] for turn in turns]
+                log.info("%s %-10s %s", chosen, name, Cost.said(costs, [turn["bare"] for turn in turns]))
 
 
 @dataclass(frozen=True)
@@ -145,22 +156,31 @@ class Cost:
     processor: float
     """Of all threads together: on a busy machine the better figure."""
 
-    @classmethod
-    def best(cls, *costs: Cost) -> Cost:
-        return cls(min(cost.wall for cost in costs), min(cost.processor for cost in costs))
+    @staticmethod
+    def said(costs: Sequence[Cost], bare: Sequence[Cost]) -> str:
+        by_clock = median(one.wall / other.wall for one, other in zip(bare, costs, strict=True))
+        by_processor = median(one.processor / other.processor for one, other in zip(bare, costs, strict=True))
+        wall, processor = median(cost.wall for cost in costs), median(cost.processor for cost in costs)
+        return (
+            f"{1 / wall:5.2f} frames/s, {1000 * processor:3.0f} ms of processor a frame, "
+            f"{by_clock:.1%} of the bare rate, {by_processor:.1%} by processor time"
+        )
 
-    def beside(self, bare: Cost) -> str:
-        return f"{bare.wall / self.wall:.0%} of the bare rate, {bare.processor / self.processor:.0%} by processor time"
 
-    def __str__(self) -> str:
-        return f"{1 / self.wall:.2f} frames/s, {1000 * self.processor:.0f} ms of processor a frame"
+class Way(Protocol):
+    """Writes frames, each on its own."""
+
+    def ready(self) -> None:
+        """Prepare, where that is not measured, for frames that begin anew."""
+
+    def __call__(self, i: int) -> None: ...
 
 
-def cost(frames: int, write: Callable[[int], object]) -> Cost:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        wall, processor = time.perf_counter(), time.process_time()
-        list(pool.map(write, range(frames)))
-        return Cost((time.perf_counter() - wall) / frames, (time.process_time() - processor) / frames)
+def cost(pool: ThreadPoolExecutor, frames: int, write: Way) -> Cost:
+    write.ready()
+    wall, processor = time.perf_counter(), time.process_time()
+    list(pool.map(write, range(frames)))
+    return Cost((time.perf_counter() - wall) / frames, (time.process_time() - processor) / frames)
 
 
 class WholeWay:
@@ -168,7 +188,10 @@ class WholeWay:
 
     def __init__(self, on: Stage) -> None:
         self._layering, self._frame = Layering(on.signals, on.take), made(on.signals)
-        self._layering.write(0, self._frame, 1)  # imports and caches
+        self._layering.write(0, self._frame, 1)  # whose files the bare way writes again
+
+    def ready(self) -> None:
+        """Reading is part of it."""
 
     def __call__(self, i: int) -> None:
         self._layering.write(i, self._frame, 1)
@@ -186,16 +209,42 @@ class BareWriter:
             channels = OpenEXR.File(str(self._folder / layer / frame_name(FIRST_FRAME, "exr"))).channels()
             self._layers[layer] = {name: np.ascontiguousarray(channel.pixels) for name, channel in channels.items()}
 
+    def ready(self) -> None:
+        """Arrays are there."""
+
     def __call__(self, i: int) -> None:
         for layer, channels in self._layers.items():
-            OpenEXR.File(self._header, channels).write(str(self._folder / layer / f"bare{i:04d}.exr"))
+            OpenEXR.File(self._header, channels).write(str(self.path(layer, i)))
+
+    def path(self, layer: str, i: int) -> Path:
+        return self._folder / layer / f"bare{i:04d}.exr"
+
+    @property
+    def layers(self) -> Iterable[str]:
+        return self._layers.keys()
+
+
+class Synced:
+    """The same, and waits until the disk has them, as the files of a take do."""
+
+    def __init__(self, bare: BareWriter) -> None:
+        self._bare = bare
+
+    def ready(self) -> None:
+        self._bare.ready()
+
+    def __call__(self, i: int) -> None:
+        self._bare(i)
+        for layer in self._bare.layers:
+            with self._bare.path(layer, i).open("rb+") as file:
+                os.fsync(file.fileno())
 
 
 class Own(threading.local):
     """Memory of one thread."""
 
-    def __init__(self, plate: np.ndarray) -> None:
-        self.plate, self.canvas = plate.copy(), composite.Canvas()
+    def __init__(self) -> None:
+        self.canvas = composite.Canvas()
 
 
 class Composited:
@@ -205,14 +254,17 @@ class Composited:
         shot = on.signals.shot
         assert shot.space
         self._folder, self._space, self._format = on.take.folder, shot.space, chosen
-        self._plate, self._alpha = shot.stored_plate(0), on.signals.alpha(0)
-        self._own = Own(self._plate)
+        self._plate, self._alpha, self._own = shot.stored_plate(0), on.signals.alpha(0), Own()
+        self._plates = [self._plate.copy() for _ in range(on.signals.frames)]
         self._made = on.signals.windows[0].back(made(on.signals))
 
+    def ready(self) -> None:
+        for plate in self._plates:
+            np.copyto(plate, self._plate)  # which became a comp
+
     def __call__(self, i: int) -> None:
-        np.copyto(self._own.plate, self._plate)  # which the frame before has made its comp
         layers = composite.layers(
-            self._own.plate, self._made, self._alpha, light=self._space.light, canvas=self._own.canvas
+            self._plates[i], self._made, self._alpha, light=self._space.light, canvas=self._own.canvas
         )
         for layer, picture in layers.items():
             write_picture(self._folder / layer / f"quick{i:04d}.exr", picture, compression=self._format)
