@@ -111,7 +111,7 @@ def test_the_table_and_the_page_show_the_same_and_the_sheets_are_there(measured:
 
 def test_overlaps_and_plans_are_rendered_as_four_segments(tmp_path: Path) -> None:
     """Of the ablations those that are about joins, by the render verb."""
-    (_, short) = held_out(world.Spec(32, 32, 5, portraits=1.0), 1, torch.device("cpu"))
+    (_, short) = held_out(world.Spec(32, 32, 5, portraits=1.0), [0], torch.device("cpu"))
     there_and_back = np.concatenate([np.arange(5), np.arange(3, 0, -1)])
     (long,) = [short.part(np.resize(there_and_back, suite.LONG))]  # type: ignore[arg-type]
     make, found = by_rendering(tmp_path, "cpu"), {}

@@ -26,7 +26,7 @@ LIT = Settings(relight=1.0)
 
 @pytest.fixture(scope="module")
 def cases() -> list[Case]:
-    return held_out(world.Spec(SIZE, SIZE, FRAMES), CLIPS, torch.device("cpu"))
+    return held_out(world.Spec(SIZE, SIZE, FRAMES), range(CLIPS), torch.device("cpu"))
 
 
 @dataclass(frozen=True, eq=False)

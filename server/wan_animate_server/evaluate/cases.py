@@ -84,16 +84,16 @@ class Case:
         return replace(self, signals=_some(self.signals, frames), truth=_some(self.truth, frames))
 
 
-def held_out(spec: world.Spec, count: int, device: torch.device) -> list[Case]:
-    """`count` clips of the held-out split of `spec`, each in both modes."""
-    seeds = torch.arange(count, device=device)
-    clips = world.clips(replace(spec, split="held-out"), seeds)
-    kinds = torch.tensor(SHAPES, device=device)[seeds % len(SHAPES)]
+def held_out(spec: world.Spec, seeds: Sequence[int], device: torch.device) -> list[Case]:
+    """The clips of these `seeds` of the held-out split of `spec`, each in both modes, named by its seed."""
+    drawn = torch.tensor(seeds, device=device)
+    clips = world.clips(replace(spec, split="held-out"), drawn)
+    kinds = torch.tensor(SHAPES, device=device)[drawn % len(SHAPES)]
     regions = area.shaped(clips.matte, clips.keypoints, kinds)
-    return [_case(clips, regions, i, mode) for i in range(count) for mode in Mode]
+    return [_case(clips, regions, i, f"{seed:02}", mode) for i, seed in enumerate(seeds) for mode in Mode]
 
 
-def _case(clips: world.Clips, regions: Tensor, i: int, mode: Mode) -> Case:
+def _case(clips: world.Clips, regions: Tensor, i: int, name: str, mode: Mode) -> Case:
     """The clip with number `i`."""
     own = clips.own[i] if mode is Mode.ANIMATE else None
     signals = Signals(
@@ -105,7 +105,7 @@ def _case(clips: world.Clips, regions: Tensor, i: int, mode: Mode) -> Case:
         alpha=_array(clips.alpha[i]) > 127, keypoints=signals.keypoints, reference=signals.reference,
         expression=clips.expression[i].cpu().numpy(),
     )  # fmt: skip
-    return Case(name=f"{i:02}", mode=mode, portrait=bool(clips.portrait[i]), signals=signals, truth=truth)
+    return Case(name=name, mode=mode, portrait=bool(clips.portrait[i]), signals=signals, truth=truth)
 
 
 def _array(pictures: Tensor) -> NDArray[np.uint8]:

@@ -58,13 +58,13 @@ def hold(order: Order, readers: Readers | None) -> Iterator[Result]:
     """All rows, each as soon as it is there. Raises `BadInput`, `Unavailable` and what `render` raises."""
     place = find_device(order.device)
     spec = world.Spec(order.size, order.size, order.frames)
-    cases = held_out(spec, order.clips, place)
+    cases = held_out(spec, range(order.clips), place)
     make = by_rendering(order.out, order.device)
     with lent(order.model):
         settings = settings_of(order.steps)
         trials = list(suite.trials(cases, make, settings))
         if order.ablations:
-            long = held_out(replace(spec, frames=suite.LONG), max(order.clips // 2, 1), place)
+            long = held_out(replace(spec, frames=suite.LONG), range(max(order.clips // 2, 1)), place)
             loras = tuple(Library().loras(manifest(EMBEDDED)))
             trials += suite.ablations(cases, long, make, settings, loras)
         for trial in trials:
