@@ -18,9 +18,8 @@ from typing import TextIO
 
 import bpy
 
-from . import drivers, headless, pose
-from . import export as exporter
-from .export import Request
+from . import commission, drivers, headless, pose
+from .commission import Request
 from .session import Cancelled, Step, Work
 from .wire import (
     OWNER_FILE,
@@ -74,7 +73,7 @@ def blender(folder: Folder, requests: Sequence[Request]) -> list[str]:
 
 def _posed(requests: Sequence[Request]) -> list[bpy.types.Object]:
     """The rigs that are seen in a window's view layer, where their drivers are evaluated."""
-    views = [exporter.view(request) for request in requests]
+    views = [commission.view(request) for request in requests]
     return [view.rig for view in views if view.rig.visible_get(view_layer=pose.layer(view))]
 
 

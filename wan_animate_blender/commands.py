@@ -13,9 +13,10 @@ from typing import NoReturn
 
 import bpy
 
-from . import export, extending, ledger, nuke, preferences, retaking, take, timeline
+from . import checks, export, extending, ledger, nuke, preferences, retaking, take, timeline
 from .chain import chain
 from .client import Server
+from .commission import Request
 from .delivery import PATIENCE_SECONDS, deliver, expect_job
 from .ending import Ended, Ending, interruptible, while_wanted
 from .farm import submitting, verbs
@@ -135,11 +136,11 @@ def _expect_of_one_kind(arguments: argparse.Namespace) -> None:
 
 
 def _exported(
-    server: Server, requests: Sequence[export.Request], begun: Mapping[str, str], cancelled: Cancelled,
+    server: Server, requests: Sequence[Request], begun: Mapping[str, str], cancelled: Cancelled,
     exports: list[str],
 ) -> Work[str]:  # fmt: skip
     """Export everybody, and have all made, or what the takes of the jobs `begun` lack; `exports` gets the folders."""
-    export.check_all(requests)
+    checks.check_all(requests)
     for job in begun.values():  # said before anything is exported
         expect_job(server, job)
 
@@ -152,7 +153,7 @@ def _exported(
     return chain([request.person for request in requests], make)
 
 
-def _anew(arguments: argparse.Namespace, server: Server, request: export.Request, cancelled: Cancelled) -> Work[str]:
+def _anew(arguments: argparse.Namespace, server: Server, request: Request, cancelled: Cancelled) -> Work[str]:
     """Have frames of the newest take of one person made anew."""
     wanted = Retake.read(arguments.retake, arguments.seed)
     old = extending.newest(request)
@@ -161,7 +162,7 @@ def _anew(arguments: argparse.Namespace, server: Server, request: export.Request
     return retaking.anew(server, old, wanted, request.root / request.name / TAKES)(cancelled)
 
 
-def _requests(arguments: argparse.Namespace, scene: bpy.types.Scene, strip: timeline.Strip) -> list[export.Request]:
+def _requests(arguments: argparse.Namespace, scene: bpy.types.Scene, strip: timeline.Strip) -> list[Request]:
     """What the strip asks for, each with what the command line sets otherwise; the strip keeps its own."""
     return [
         replace(request, settings=overridden(request.settings, arguments.set))
@@ -169,7 +170,7 @@ def _requests(arguments: argparse.Namespace, scene: bpy.types.Scene, strip: time
     ]
 
 
-def _person(requests: list[export.Request], name: str | None) -> export.Request:
+def _person(requests: list[Request], name: str | None) -> Request:
     """The request for the person called `name`; needs none where there is only one."""
     found = [request for request in requests if name in (None, request.person)]
     if len(found) != 1:

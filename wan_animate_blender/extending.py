@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import bpy
 
-from . import desk, export, identity, take
+from . import commission, desk, identity, take
 from .generation import generation
 from .language import grey, refuse
 from .preferences import chosen_server, preferences, shots_folder
@@ -48,7 +48,7 @@ class WAN_ANIMATE_OT_extend(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def begun(requests: Sequence[export.Request], chosen: Take | None = None) -> dict[str, str]:
+def begun(requests: Sequence[commission.Request], chosen: Take | None = None) -> dict[str, str]:
     """For each person's shot the job of the take to go on from: `chosen`, or the newest of the others.
 
     Raises `BadInput` for a take that this strip cannot be an extension of, and where there is none.
@@ -64,7 +64,7 @@ def begun(requests: Sequence[export.Request], chosen: Take | None = None) -> dic
     return {name: old.job for name, old in found.items() if old}
 
 
-def newest(request: export.Request) -> Take | None:
+def newest(request: commission.Request) -> Take | None:
     """The newest complete take of a person; None while there is none, who is then made whole."""
     takes = request.root / request.name / TAKES
     for number in reversed(versions(takes, TAKE_PREFIX)):
@@ -75,7 +75,7 @@ def newest(request: export.Request) -> Take | None:
     return None
 
 
-def _check(request: export.Request, old: Take) -> None:
+def _check(request: commission.Request, old: Take) -> None:
     title = take.title(old)
     if old.state is not TakeState.COMPLETE:
         raise BadInput(f"{title} is not complete; wait for its other frames, or choose another take")
@@ -88,7 +88,7 @@ def _check(request: export.Request, old: Take) -> None:
             f"the settings of the strip and of {title} differ in {', '.join(different)}; set them as they were, or "
             "generate the strip anew"
         )
-    if len(export.frame_table(request)[0]) <= old.last - old.first + 1:
+    if len(commission.frame_table(request)[0]) <= old.last - old.first + 1:
         raise BadInput(f"the strip shows no frame that {title} lacks; trim it longer first")
 
 

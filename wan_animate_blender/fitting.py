@@ -12,7 +12,7 @@ import bpy
 import bpy.utils.previews
 import numpy as np
 
-from . import armature, export, figure, identity, pose, preferences, retarget
+from . import armature, commission, figure, identity, pose, preferences, retarget
 from .language import grey, refuse
 from .request import request
 from .sidebar import BelowStrip, sentence
@@ -141,7 +141,7 @@ def _make() -> None:
 def _view(context: bpy.types.Context) -> pose.View:
     """Of the active person. Raises `BadInput`."""
     scene, strip = identity.active(context)
-    return export.view(request(scene, strip, preferences.shots_folder()))
+    return commission.view(request(scene, strip, preferences.shots_folder()))
 
 
 def sheet(view: pose.View, image: bpy.types.Image | None) -> figure.Picture:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from . import background, export
+from . import background, checks, commission
 from .chain import chain
 from .client import Server
 from .delivery import deliver, expect_job
@@ -16,13 +16,13 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def generation(
-    requests: Sequence[export.Request], server: Server, begun: Mapping[str, str] = NOTHING
+    requests: Sequence[commission.Request], server: Server, begun: Mapping[str, str] = NOTHING
 ) -> Callable[[Cancelled], Work[str]]:
     """Export and delivery of everybody as one work, the exports in a Blender of its own. Raises `Problem`.
 
     `begun` names for shots the job whose take is kept: only the frames that it lacks are rendered.
     """
-    export.check_all(requests)
+    checks.check_all(requests)
     copy = background.save_copy()
     blender = background.blender(copy, requests)
     commands = [background.command(request) for request in requests]

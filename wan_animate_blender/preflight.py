@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import bpy
 
-from . import desk, export, identity, timeline
+from . import checks, desk, identity, timeline
 from .preferences import shots_folder
 from .request import requests
 from .wire import BadInput
@@ -75,7 +75,7 @@ def look(scene: bpy.types.Scene, strip: timeline.Strip) -> Problems:
         return {"settings": str(problem)}
     found: Problems = {}
     for person, one in zip(ours.people, asked, strict=True):
-        wrong = export.problems(one)
+        wrong = checks.problems(one)
         if person == shown:
             found |= wrong
         elif others := [sentence for about, sentence in wrong.items() if about not in OF_THE_STRIP]:

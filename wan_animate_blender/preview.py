@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import export, grey, matte, plate, pose, region, stills, unkeyed
+from . import commission, grey, matte, plate, pose, region, stills, unkeyed
 from .edges import Grey
 from .wire import BadInput, FrameRow
 
@@ -42,13 +42,13 @@ class Preview:
         return np.ascontiguousarray(colour)
 
 
-def look(request: export.Request, frame: int) -> Preview:
+def look(request: commission.Request, frame: int) -> Preview:
     """Matte and region of `request` at `frame` of the edit. Raises `BadInput` when one of them cannot be made."""
     if request.matte is None:
         raise BadInput("no matte is chosen; choose where the person to be replaced is")
     row = _row(request, frame)
     raster = plate.raster(request.scene, request.strip, request.raster)
-    view = export.view(request)
+    view = commission.view(request)
     pose.check(view)
     matte.check(request.matte, matte.Place(request.scene, raster, view), request.strip, request.front)
     with unkeyed.kept(), stills.copy_of(view.scene) as copy, tempfile.TemporaryDirectory() as folder:
@@ -64,8 +64,8 @@ def look(request: export.Request, frame: int) -> Preview:
     return Preview(frame, person, wide, np.array(raster.matrix).reshape(3, 3))
 
 
-def _row(request: export.Request, frame: int) -> FrameRow:
-    rows, _, _ = export.frame_table(request)
+def _row(request: commission.Request, frame: int) -> FrameRow:
+    rows, _, _ = commission.frame_table(request)
     for row in rows:
         if row.timeline == frame:
             return row

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import bpy
 import bpy.utils.previews
 
-from . import background, desk, export, identity, preflight, proof, timeline
+from . import background, checks, commission, desk, identity, preflight, proof, timeline
 from .client import Server
 from .language import grey, refuse, translated
 from .preferences import chosen_server, shots_folder
@@ -143,10 +143,10 @@ def _why_not(context: bpy.types.Context) -> str:
 
 
 def _work(
-    asked: export.Request, index: int, server: Server, made: _Proofs
+    asked: commission.Request, index: int, server: Server, made: _Proofs
 ) -> Callable[[Cancelled], Work[str]]:  # fmt: skip
     """The frames that are asked for exported in a Blender of its own, and rendered. Raises `Problem`."""
-    export.check_all([asked])
+    checks.check_all([asked])
     copy = background.save_copy()
     asked = replace(asked, root=Path(copy.name))
     words = [*background.blender(copy, [asked]), "--command", *background.command(asked)]

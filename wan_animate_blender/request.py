@@ -9,14 +9,14 @@ from pathlib import Path
 
 import bpy
 
-from . import clip, export, face, identity, matte, timeline
+from . import clip, commission, face, identity, matte, timeline
 from .edges import Edges
 from .person import WanAnimatePerson
 from .properties import WanAnimateStrip
 from .wire import BadInput, FaceSource, MapUse, Mode, RasterKind, Settings
 
 
-def prepare(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> list[export.Request]:
+def prepare(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> list[commission.Request]:
     """Give `strip` its identity, and it and its people the names of their shots; what to export, back to front.
 
     Raises `BadInput` for its settings.
@@ -31,7 +31,7 @@ def prepare(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> list[e
     return requests(scene, strip, root)
 
 
-def requests(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> list[export.Request]:
+def requests(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> list[commission.Request]:
     """What to export below `root` for each person, back to front, without changing anything.
 
     Raises `BadInput` for settings that no model takes.
@@ -57,7 +57,7 @@ def _check_people(ours: WanAnimateStrip) -> None:
         )
 
 
-def request(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> export.Request:
+def request(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> commission.Request:
     """What to export for the active person. Raises `BadInput` like `requests`, and while there is nobody."""
     found = requests(scene, strip, root)
     if not found:
@@ -67,9 +67,9 @@ def request(scene: bpy.types.Scene, strip: timeline.Strip, root: Path) -> export
 
 def _request(
     scene: bpy.types.Scene, strip: timeline.Strip, root: Path, person: WanAnimatePerson, name: str
-) -> export.Request:  # fmt: skip
+) -> commission.Request:  # fmt: skip
     ours = strip.wan_animate
-    return export.Request(
+    return commission.Request(
         scene=scene,
         strip=strip,
         root=root,
@@ -83,7 +83,7 @@ def _request(
         assignment=person.assignment(),
         retarget=person.proportions.read(),
         rig_scene=scene_of(person),
-        rig_time=export.RigTime(person.rig_time),
+        rig_time=commission.RigTime(person.rig_time),
         rig_start=person.rig_start if person.use_rig_start else None,
         camera=ours.camera,
         lens=lens_of(ours),

@@ -16,7 +16,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import armature, clip, export, footage, plate, pose, stills, timeline
+from . import armature, clip, commission, footage, plate, pose, stills, timeline
 from .request import request
 from .rigs import Fit, anatomy
 
@@ -89,14 +89,14 @@ def moment(scene: bpy.types.Scene, strip: timeline.Strip) -> Moment:
     """The active person of `strip` at the current frame of the edit `scene`. Raises `BadInput`."""
     asked = request(scene, strip, Path())
     frame = scene.frame_current
-    (source,) = footage.sources(export.around(asked), strip, [frame])
+    (source,) = footage.sources(commission.around(asked), strip, [frame])
     bound = _bind(asked) if asked.rig else None
-    view = export.view(asked, bound.fit if bound else None)
+    view = commission.view(asked, bound.fit if bound else None)
     matrix = np.array(plate.raster(scene, strip, asked.raster).matrix).reshape(3, 3)
-    return Moment(view, bound.binding, export.rig_time(asked, frame, source), matrix)
+    return Moment(view, bound.binding, commission.rig_time(asked, frame, source), matrix)
 
 
-def _bind(asked: export.Request) -> _Bound:
+def _bind(asked: commission.Request) -> _Bound:
     """The rig's keypoints, attached once for every state of its rest pose and of what was assigned by hand."""
     rig = asked.rig
     key, bones = armature.key(rig), rig.data.bones

@@ -19,7 +19,8 @@ from serving import PYTHON, Served
 
 from wan_animate_blender import audio, timeline, wire
 from wan_animate_blender.commands import main
-from wan_animate_blender.export import Request, export
+from wan_animate_blender.commission import Request
+from wan_animate_blender.export import export
 from wan_animate_blender.wire import ExitCode, FaceSource, Mode
 
 RATE = 48_000

@@ -14,7 +14,7 @@ from armatures import append, build, move
 from panel import draw
 from people import FAMILIES, Stick
 
-from wan_animate_blender import armature, bones, export, pose, preferences, preflight, rigs
+from wan_animate_blender import armature, bones, commission, pose, preferences, preflight, rigs
 from wan_animate_blender.request import request
 from wan_animate_blender.rigs import assignment
 
@@ -43,7 +43,7 @@ def active() -> Any:
 def seen() -> pose.View:
     """What an export of the active strip would look at."""
     scene = bpy.context.scene
-    return export.view(request(scene, scene.sequence_editor.active_strip, preferences.shots_folder()))
+    return commission.view(request(scene, scene.sequence_editor.active_strip, preferences.shots_folder()))
 
 
 def wrong_with_the_rig() -> str | None:

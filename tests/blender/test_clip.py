@@ -13,7 +13,7 @@ from footage import noise, write_png
 from mathutils import Matrix, Vector
 from tracked import FRAMES, MODELS, own_places, shoot, solve, solved, track, write_exr
 
-from wan_animate_blender import clip, export, lens, plate, pose, timeline, wire
+from wan_animate_blender import clip, commission, export, lens, plate, pose, timeline, wire
 from wan_animate_blender.wire import BadInput, MapUse, RasterKind
 
 WIDE, TALL = (320, 180), (180, 321)
@@ -204,7 +204,7 @@ def test_a_shot_carries_its_lens_and_its_keypoints_are_bent(
     character = bpy.data.images.load(str(write_png(tmp_path / "hero.png", noise(1, 60, 80))))
     points = {}
     for source in (None, clip.FromMap(st_map, MapUse.UNDISTORT)):
-        request = export.Request(
+        request = commission.Request(
             scene=edit, strip=strip, root=tmp_path / "shots", name="SH010", mode=wire.Mode.ANIMATE, handles=0,
             rig=metarig, character=character, face=wire.FaceSource.NONE, lens=source,
         )  # fmt: skip

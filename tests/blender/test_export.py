@@ -14,8 +14,10 @@ import pytest
 from footage import new_sound, noise, read_png, write_png
 
 from wan_animate_blender import character, matte, timeline, wire
+from wan_animate_blender.checks import check
+from wan_animate_blender.commission import Request, RigTime, frame_table
 from wan_animate_blender.edges import Edges
-from wan_animate_blender.export import Progress, Request, RigTime, check, export, frame_table
+from wan_animate_blender.export import Progress, export
 from wan_animate_blender.wire import Alpha, BadInput, FaceSource, Finish, Mode, RasterKind, Settings
 
 

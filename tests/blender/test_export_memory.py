@@ -14,7 +14,8 @@ import pytest
 from footage import noise, write_png
 
 from wan_animate_blender import matte
-from wan_animate_blender.export import Request, export
+from wan_animate_blender.commission import Request
+from wan_animate_blender.export import export
 from wan_animate_blender.wire import FaceSource, RasterKind
 
 FRAMES = 1000

@@ -14,7 +14,7 @@ from armatures import build, move
 from panel import draw
 from people import BODY, FAMILIES, Stick
 
-from wan_animate_blender import armature, export, figure, fitting, pose, preferences, rigs
+from wan_animate_blender import armature, commission, export, figure, fitting, pose, preferences, rigs
 from wan_animate_blender.request import request
 from wan_animate_blender.retarget import Retarget
 from wan_animate_blender.wire import skeleton
@@ -42,7 +42,7 @@ def person(edit: bpy.types.Scene, film: Callable[..., Any], camera: bpy.types.Ob
 def seen() -> pose.View:
     """What an export of the active strip would look at."""
     scene = bpy.context.scene
-    return export.view(request(scene, scene.sequence_editor.active_strip, preferences.shots_folder()))
+    return commission.view(request(scene, scene.sequence_editor.active_strip, preferences.shots_folder()))
 
 
 def child() -> list[Stick]:
@@ -152,7 +152,7 @@ def test_the_export_writes_the_characters_pose_and_the_rigs_own_face(person: Any
         written.append(dict(np.load(folder / "pose.npz")))
     whole, half = written
     assert np.array_equal(whole["face_box"], half["face_box"])
-    expected = list(pose.keypoints(seen(), [row.rig for row in export.frame_table(asked)[0]]))
+    expected = list(pose.keypoints(seen(), [row.rig for row in commission.frame_table(asked)[0]]))
     assert np.array_equal(half["keypoints"], expected, equal_nan=True)
     assert not np.array_equal(half["keypoints"], whole["keypoints"], equal_nan=True)
 

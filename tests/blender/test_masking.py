@@ -14,7 +14,7 @@ from footage import noise, write_png
 from panel import draw
 
 import wan_animate_blender
-from wan_animate_blender import export, grey, masking, matte, preview, region
+from wan_animate_blender import commission, grey, masking, matte, pose, preview, region
 from wan_animate_blender.edges import Edges
 from wan_animate_blender.request import request
 from wan_animate_blender.wire import BadInput, Raster
@@ -40,7 +40,7 @@ def strip(
     wan_animate_blender.unregister()
 
 
-def asked(strip: Any) -> export.Request:
+def asked(strip: Any) -> commission.Request:
     return request(bpy.context.scene, strip, Path())
 
 
@@ -99,13 +99,13 @@ def test_what_is_not_chosen_or_gone_is_said(strip: Any, region: str, clean: str,
 def test_the_preview_is_what_the_export_writes(strip: Any, tmp_path: Path) -> None:
     wanted = replace(asked(strip), edges=Edges(grow=1.5))
     found = preview.look(wanted, 14)
-    rows, _, _ = export.frame_table(wanted)
+    rows, _, _ = commission.frame_table(wanted)
     (row,) = [row for row in rows if row.timeline == 14]
-    place = matte.Place(wanted.scene, Raster(kind=wanted.raster, width=80, height=48), export.view(wanted))
+    place = matte.Place(wanted.scene, Raster(kind=wanted.raster, width=80, height=48), commission.view(wanted))
     (file,) = matte.write(wanted.matte, place, [row], tmp_path / "matte", wanted.edges)
     assert found.matte.any()
     assert np.array_equal(found.matte, grey.read(file))
-    (keypoints,) = export.pose.keypoints(place.view, [row.rig])
+    (keypoints,) = pose.keypoints(place.view, [row.rig])
     assert np.array_equal(found.region, region.around(found.matte, keypoints, None))
     assert (found.region[found.matte >= 8] == 255).all()
     assert found.region.sum() > 3 * (found.matte > 0).sum() * 255  # of the metarig only the head is a mesh

@@ -17,8 +17,9 @@ from serving import Served
 from takes import export_of, take_of
 
 from wan_animate_blender import desk, timeline, wire
+from wan_animate_blender.checks import check
 from wan_animate_blender.commands import main
-from wan_animate_blender.export import check, frame_table
+from wan_animate_blender.commission import frame_table
 from wan_animate_blender.request import prepare, requests
 from wan_animate_blender.take import Options, import_take
 

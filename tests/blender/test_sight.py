@@ -12,7 +12,7 @@ import pytest
 from footage import noise
 from tracked import shoot, solve, solved, track
 
-from wan_animate_blender import armature, clip, export, pose, rigs, sight, timeline
+from wan_animate_blender import armature, clip, commission, pose, rigs, sight, timeline
 from wan_animate_blender.request import request
 from wan_animate_blender.rigs import assignment
 from wan_animate_blender.wire import BadInput
@@ -39,9 +39,9 @@ def look(edit: bpy.types.Scene, strip: Any) -> np.ndarray:
 def exported(edit: bpy.types.Scene, strip: Any, frame: int) -> np.ndarray:
     """What the shot's pose.npz says, on the canvas."""
     asked = request(edit, strip, Path())
-    rows, _, _ = export.frame_table(asked)
+    rows, _, _ = commission.frame_table(asked)
     (row,) = (row for row in rows if row.timeline == frame)
-    (points,) = pose.keypoints(export.view(asked), [row.rig])
+    (points,) = pose.keypoints(commission.view(asked), [row.rig])
     matrix = sight.moment(edit, strip).matrix
     homogeneous = np.c_[points[:, :2], np.ones(133)] @ matrix.T
     return np.c_[homogeneous[:, :2], points[:, 2]]

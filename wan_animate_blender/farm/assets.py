@@ -10,7 +10,7 @@ from typing import Any
 
 import bpy
 
-from .. import clip, colours, configuration, export, footage, matte, originals, timeline
+from .. import clip, colours, commission, configuration, footage, matte, originals, timeline
 from .inventory import Need
 
 BUILT_IN = "<builtin>"
@@ -23,7 +23,7 @@ _TILE = {
 }
 
 
-def needs(asked: Sequence[export.Request], *, edit: bool = False) -> Iterator[Need]:
+def needs(asked: Sequence[commission.Request], *, edit: bool = False) -> Iterator[Need]:
     """What `asked` read, and with `edit` also what all of their edits show; other strips' files stay where they are.
 
     Things of the 3D scenes are listed whenever anything uses them.
@@ -49,9 +49,9 @@ def needs(asked: Sequence[export.Request], *, edit: bool = False) -> Iterator[Ne
 # --- strips ---------------------------------------------------------------------------------------
 
 
-def _of_shot(one: export.Request) -> Iterator[Need]:
+def _of_shot(one: commission.Request) -> Iterator[Need]:
     """Plate, mattes, clean plate and performance, at exactly the frames that are exported, handles included."""
-    rows = export.frame_table(one)[0]
+    rows = commission.frame_table(one)[0]
     frames = range(int(rows[0].timeline), int(rows[-1].timeline) + 1)
     name = one.strip.name
     yield from _of_strip(f"plate {name!r}", one.strip, frames)
@@ -130,7 +130,7 @@ def _libraries() -> Iterator[Need]:
             yield Need(what=what, files=(Path(bpy.path.abspath(library.filepath)),))
 
 
-def _words(asked: Sequence[export.Request]) -> dict[bpy.types.Image, str]:
+def _words(asked: Sequence[commission.Request]) -> dict[bpy.types.Image, str]:
     """What people call pictures that shots use themselves."""
     words: dict[bpy.types.Image, str] = {}
     for one in asked:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 
-from .. import export, identity, request, timeline
+from .. import commission, identity, request, timeline
 from ..wire import BadInput
 
 Found = tuple[bpy.types.Scene, timeline.Strip]
@@ -23,7 +23,7 @@ def _is_marked(strip: timeline.Strip) -> bool:
     return not ours.take and any(person.rig or person.character for person in ours.people)
 
 
-def collect(root: Path, names: Sequence[str] = (), scene: str = "") -> list[list[export.Request]]:
+def collect(root: Path, names: Sequence[str] = (), scene: str = "") -> list[list[commission.Request]]:
     """What the marked strips ask for below `root`, each strip's people back to front.
 
     Only strips of `names`, and only those in `scene`, where these are given.
@@ -33,7 +33,7 @@ def collect(root: Path, names: Sequence[str] = (), scene: str = "") -> list[list
     """
     found = _called(names, scene)
     asked = [request.prepare(scene, strip, root) for scene, strip in found]
-    taken: dict[str, export.Request] = {}
+    taken: dict[str, commission.Request] = {}
     for one in (one for people in asked for one in people):
         other = taken.setdefault(one.name.casefold(), one)  # many disks do not tell sh010 from SH010
         if other is not one:
@@ -56,11 +56,11 @@ def _called(names: Sequence[str], place: str) -> list[Found]:
     return found
 
 
-def _place(one: export.Request) -> str:
+def _place(one: commission.Request) -> str:
     return f"{one.strip.name!r} in the scene {one.scene.name!r}"
 
 
-def find(name: str, root: Path) -> export.Request:
+def find(name: str, root: Path) -> commission.Request:
     """What is asked for by the shot `name`, in whatever scene it is. Changes nothing. Raises `BadInput`."""
     shots: dict[str, Found] = {}
     for scene, strip in marked():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import bpy
 
-from .. import export, headless, plate, preferences
+from .. import checks, commission, headless, plate, preferences
 from ..wire import (
     EXPORT_PREFIX,
     OWNER_FILE,
@@ -75,7 +75,7 @@ def look(wish: Wish, estimate: Estimate = estimates.unknown) -> Submission:
     """
     asked = collecting.collect(wish.root, wish.strips, wish.scene)
     for people in asked:
-        export.check_all(people)
+        checks.check_all(people)
     shots = tuple(estimate(one.settings, shot) for one, shot in _shots(asked, wish))
     needs = assets.needs([one for people in asked for one in people], edit=wish.edit)
     return Submission(
@@ -119,8 +119,8 @@ def take_back(root: Path, folder: Path, submission: Submission) -> None:
 
 
 def _shots(
-    asked: Sequence[Sequence[export.Request]], wish: Wish
-) -> Iterator[tuple[export.Request, SubmittedShot]]:  # fmt: skip
+    asked: Sequence[Sequence[commission.Request]], wish: Wish
+) -> Iterator[tuple[commission.Request, SubmittedShot]]:  # fmt: skip
     for people in asked:
         behind = ""
         for one in people:
@@ -129,9 +129,9 @@ def _shots(
             yield one, shot
 
 
-def _shot(one: export.Request, behind: str, wish: Wish) -> SubmittedShot:
+def _shot(one: commission.Request, behind: str, wish: Wish) -> SubmittedShot:
     raster = plate.raster(one.scene, one.strip, one.raster)
-    frames = len(export.frame_table(one)[0])
+    frames = len(commission.frame_table(one)[0])
     return SubmittedShot(
         folder=f"{one.name}/{_next(wish.root / one.name, EXPORT_PREFIX)}",
         scene=one.scene.name,

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from .. import export, identity, take, timeline
+from .. import checks, commission, export, identity, take, timeline
 from ..headless import Tell, exporting, run, save, save_copy
 from ..session import Cancelled
 from ..wire import EXPORT_PREFIX, TAKE_FILE, BadInput, Unavailable, check_name, overridden
@@ -35,7 +35,7 @@ def export_shot(arguments: argparse.Namespace, root: Path, tell: Tell) -> None:
         return
     settings = overridden(asked.settings, arguments.set)
     asked = replace(asked, settings=settings, base=_base(arguments.base, root, arguments.shot))
-    export.check_all([asked])
+    checks.check_all([asked])
     reservation.expect_free(folder)
     with reservation.making(folder) as part:
         run(exporting(_filled(asked, part), Cancelled()), tell)
@@ -50,7 +50,7 @@ def _checked(shot: str) -> PurePosixPath:
     return path
 
 
-def _expect_own(uid: str, asked: export.Request, folder: Path) -> None:
+def _expect_own(uid: str, asked: commission.Request, folder: Path) -> None:
     if uid != asked.uid:
         raise BadInput(
             f"{folder} was exported from another strip than {asked.strip.name!r}; submit the file again, "
@@ -58,7 +58,7 @@ def _expect_own(uid: str, asked: export.Request, folder: Path) -> None:
         )
 
 
-def _filled(asked: export.Request, folder: Path) -> Generator[export.Progress, None, Path]:
+def _filled(asked: commission.Request, folder: Path) -> Generator[export.Progress, None, Path]:
     yield from export.fill(asked, folder)
     return folder
 
