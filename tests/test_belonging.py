@@ -34,15 +34,12 @@ from wan_animate_blender.wire import (
 )
 from wan_animate_server import belonging, shot
 from wan_animate_server import grain as grains
-from wan_animate_server.delivery import Delivery
-from wan_animate_server.pipeline import Decoded
 from wan_animate_server.render import render
-from wan_animate_server.segments import Part
 from wan_animate_server.signals import ShotSignals
-from wan_animate_server.take import TakeFolder
 from wan_animate_server.video import read_picture, write_picture
 
 from .conftest import QUICK, Make, make_light, write_shot
+from .delivering import delivered, layer, said
 from .test_grain import lags
 
 WIDTH, HEIGHT, FRAMES = 448, 320, 5
@@ -137,25 +134,6 @@ def played(
     return (
         np.stack([one + np.float32(grain) * noise(i + 90) for i, one in enumerate(made)]).clip(0, 1).astype(np.float16)
     )
-
-
-def delivered(signals: ShotSignals, made: np.ndarray[Any, np.dtype[np.float16]]) -> Path:
-    """The folder of a take whose one segment is `made`."""
-    take = TakeFolder.claim(signals.shot.folder.parent / "takes", signals.shot.shot, WIDTH, HEIGHT)
-    part = Part(0, tuple(range(FRAMES)), range(FRAMES), seed=1, key="a" * 64)
-    with Delivery.into(take, take.folder / "preview.mp4", signals, lambda: None) as delivery:
-        delivery.start(Decoded(0, 1, part, 0, made, made[:0], reused=False))
-    take.complete([])
-    return take.folder
-
-
-def said(folder: Path) -> Take:
-    return Take.loads((folder / "take.json").read_bytes())
-
-
-def layer(folder: Path, name: str, i: int = 0) -> np.ndarray[Any, Any]:
-    (path,) = (folder / name).glob(f"{FIRST_FRAME + i}.*")
-    return read_picture(path) if name != "character" else cv2.cvtColor(cv2.imread(str(path), -1), cv2.COLOR_BGRA2RGBA)
 
 
 def smooth(picture: np.ndarray[Any, Any]) -> Floats:

@@ -31,21 +31,17 @@ from wan_animate_blender.wire import (
     Raster,
     RasterKind,
     Shot,
-    Take,
     frame_name,
     list_files,
 )
 from wan_animate_server import effects, lab, shot
 from wan_animate_server.colour import Space
 from wan_animate_server.configuration import LIGHT
-from wan_animate_server.delivery import Delivery
-from wan_animate_server.pipeline import Decoded
-from wan_animate_server.segments import Part
 from wan_animate_server.signals import ShotSignals
-from wan_animate_server.take import TakeFolder
 from wan_animate_server.video import read_grey, read_picture, write_picture
 
 from .conftest import QUICK, Make, write_shot
+from .delivering import delivered, layer, said
 
 WIDTH, HEIGHT, FRAMES = 320, 240, 3
 GRAIN = 0.004
@@ -120,11 +116,11 @@ def export(make_shot: Make, tmp_path: Path) -> Export:
                 "plate": stored(seen, light), "cleanplate": stored(grained(floor(), i + 50), light),
                 "matte": person(), "region": region(), "effects": matte(),
             }  # fmt: skip
-            for layer, picture in pictures.items():
-                if layer not in without:
-                    (folder / layer).mkdir(exist_ok=True)
+            for kind, picture in pictures.items():
+                if kind not in without:
+                    (folder / kind).mkdir(exist_ok=True)
                     end = "exr" if picture.dtype == np.float16 else "png"
-                    write_picture(folder / layer / frame_name(FIRST_FRAME + i, end), picture)
+                    write_picture(folder / kind / frame_name(FIRST_FRAME + i, end), picture)
         np.savez(folder / POSE_FILE, keypoints=np.zeros((FRAMES, 133, 3), np.float32))
         said = Shot.loads((folder / SHOT_FILE).read_bytes())
         colour = Colour(encoding=Encoding.LINEAR, working_space="Linear Rec.709") if light else said.colour
@@ -142,27 +138,13 @@ def export(make_shot: Make, tmp_path: Path) -> Export:
     return make
 
 
-def delivered(folder: Path) -> Path:
+def taken(folder: Path) -> Path:
     """The take of a model that makes the floor without a shadow and a small figure on it."""
     signals = ShotSignals(shot.load(folder), WIDTH * HEIGHT)
-    take = TakeFolder.claim(folder.parent / "takes", signals.shot.shot, WIDTH, HEIGHT)
     frame = srgb(floor())
     frame[60:170, 118:132] = (0.1, 0.2, 0.7)
     frames = np.repeat(signals.windows[0].picture(np.asarray(frame, np.float32))[None], FRAMES, 0).astype(np.float16)
-    part = Part(0, tuple(range(FRAMES)), range(FRAMES), seed=1, key="a" * 64)
-    with Delivery.into(take, take.folder / "preview.mp4", signals, lambda: None) as delivery:
-        delivery.start(Decoded(0, 1, part, 0, frames, frames[:0], reused=False))
-    take.complete([])
-    return take.folder
-
-
-def said(folder: Path) -> Take:
-    return Take.loads((folder / "take.json").read_bytes())
-
-
-def layer(folder: Path, name: str, i: int = 0) -> np.ndarray[Any, Any]:
-    (path,) = (folder / name).glob(f"{FIRST_FRAME + i}.*")
-    return read_picture(path)
+    return delivered(signals, frames)
 
 
 def seen(folder: Path, name: str) -> Floats:
@@ -187,7 +169,7 @@ def shows_floor() -> np.ndarray[Any, np.dtype[np.bool_]]:
 @pytest.mark.parametrize("light", [False, True])
 def test_the_shadow_stays_where_the_actor_is_gone(export: Export, light: bool) -> None:
     true, bare = srgb(floor() * shadow()), srgb(floor())
-    kept, lost = (seen(delivered(export(light, effects=effects)), "comp") for effects in (1.0, 0.0))
+    kept, lost = (seen(taken(export(light, effects=effects)), "comp") for effects in (1.0, 0.0))
     inside, hidden = shows_floor(), shows_floor() & (person() > 0)
     assert hidden.sum() > 200, "the floor shows where the actor stood"
     assert far(true, bare)[inside].mean() > 5
@@ -202,7 +184,7 @@ def test_outside_the_region_nothing_changes_and_beside_the_character_the_backgro
     export: Export, light: bool
 ) -> None:
     folder = export(light, layers=(Extra.EFFECTS,))
-    take, signals = delivered(folder), ShotSignals(shot.load(folder), WIDTH * HEIGHT)
+    take, signals = taken(folder), ShotSignals(shot.load(folder), WIDTH * HEIGHT)
     assert said(take).layers == ("effects", "background", "character", "matte", "comp")
     for i in range(FRAMES):
         plate, region = signals.shot.stored_plate(i), signals.alpha(i)
@@ -215,7 +197,7 @@ def test_outside_the_region_nothing_changes_and_beside_the_character_the_backgro
 
 def test_the_layer_is_what_the_clean_plates_light_is_multiplied_by(export: Export) -> None:
     folder = export(light=True, layers=(Extra.EFFECTS,))
-    take, signals = delivered(folder), ShotSignals(shot.load(folder), WIDTH * HEIGHT)
+    take, signals = taken(folder), ShotSignals(shot.load(folder), WIDTH * HEIGHT)
     header = OpenEXR.File(str(take / "effects/1001.exr")).header()
     assert (header["colorInteropID"], header["wanAnimate.colorSpace"]) == ("data", "data")
     ratio, background, clean = layer(take, "effects"), layer(take, "background"), signals.shot.stored_clean(0)
@@ -225,21 +207,21 @@ def test_the_layer_is_what_the_clean_plates_light_is_multiplied_by(export: Expor
 
 
 def test_of_a_plate_of_8_bits_the_layer_is_the_same_light(export: Export) -> None:
-    eight, half = (delivered(export(light, layers=(Extra.EFFECTS,))) for light in (False, True))
+    eight, half = (taken(export(light, layers=(Extra.EFFECTS,))) for light in (False, True))
     np.testing.assert_allclose(layer(eight, "effects"), layer(half, "effects"), atol=0.02)
 
 
 def test_a_strength_leaves_a_part_of_it(export: Export) -> None:
-    half, whole = (layer(delivered(export(layers=(Extra.EFFECTS,), effects=s)), "effects") for s in (0.5, 1.0))
+    half, whole = (layer(taken(export(layers=(Extra.EFFECTS,), effects=s)), "effects") for s in (0.5, 1.0))
     np.testing.assert_allclose(half, (1 + whole.astype(np.float32)) / 2, atol=1e-3)
 
 
 def test_the_take_says_how_much_light_was_left(export: Export) -> None:
-    found = said(delivered(export())).belonging
+    found = said(taken(export())).belonging
     assert found and found.effects[0] == pytest.approx(shadow().mean(axis=-1).min(), abs=0.06)
     assert found.effects[1] == pytest.approx(1, abs=0.03)
     assert Belonging.from_json(found.to_json()) == found
-    off = said(delivered(export(effects=0.0))).belonging
+    off = said(taken(export(effects=0.0))).belonging
     assert off and off.effects == ()
 
 
@@ -250,7 +232,7 @@ def test_a_plate_without_a_shadow_is_said(export: Export) -> None:
         write_picture(folder / "plate" / name, read_picture(folder / "cleanplate" / name))
     described = Shot.loads((folder / SHOT_FILE).read_bytes())
     write_shot(folder, replace(described, files=list_files(folder, {SHOT_FILE})))
-    (note,) = (note for note in said(delivered(folder)).notes if "effects" in note)
+    (note,) = (note for note in said(taken(folder)).notes if "effects" in note)
     assert note == ("inside the effects matte the plate is as bright as the clean plate; no shadow was found to keep")
 
 
