@@ -25,7 +25,7 @@ _OPAQUE = int(np.float16(1).view(np.uint16))
 _SERIAL = 1 << 15
 """Numbers that are converted at once: of more, torch would wake threads beside those that put frames together."""
 
-_STRIP = 1 << 14
+_STRIP = 1 << 15
 """Pixels that are put together at once: all that they go through on their way stays in the processor's cache."""
 
 Box = tuple[slice, slice]
