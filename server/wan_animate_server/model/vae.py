@@ -12,10 +12,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, scaled_dot_product_attention
-
-NARROW = 64
-"""Channels up to which CUDA does a convolution in time and space faster as one of pictures."""
+from torch.nn.functional import scaled_dot_product_attention
 
 ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
@@ -87,22 +84,7 @@ class CausalConv3d(nn.Conv3d):
         if x.device.type == "cpu" and x.dtype is torch.float32 and ONEDNN:
             # For one clip of few channels torch by itself takes a loop that is ten times slower (ATen's use_mkldnn).
             return torch.mkldnn_convolution(window, self.weight, self.bias, self.margin, self.stride, self.dilation, 1)
-        if x.is_cuda and self.in_channels <= NARROW:
-            return self.by_pictures(window)
         return super().forward(window)
-
-    def by_pictures(self, window: Tensor) -> Tensor:
-        """The same of [B, C, T + past, H, W] as one convolution of pictures: the frames that a frame sees are its
-        channels. cuDNN's kernels for three dimensions leave most of a GPU idle where channels are few.
-        """
-        size, step = self.kernel_size[0], self.stride[0]
-        frames = window.permute(0, 2, 3, 4, 1)
-        count = (frames.shape[1] - size) // step + 1
-        seen = [frames[:, k : k + step * (count - 1) + 1 : step] for k in range(size)]
-        pictures = torch.cat(seen, -1).flatten(0, 1).permute(0, 3, 1, 2)
-        weight = self.weight.transpose(1, 2).flatten(1, 2)
-        made = conv2d(pictures, weight, self.bias, padding=self.margin[1:])
-        return torch.unflatten(made, 0, (-1, count)).transpose(1, 2)
 
 
 class RMSNorm(nn.Module):

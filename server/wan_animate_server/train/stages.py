@@ -85,8 +85,8 @@ def of_model(name: str) -> bool:
 
 LESSONS = {
     # The face blocks take part in a body's lesson, for one compiled loss serves all; at first they answer nothing.
-    Stage.BODY: Lesson(Stage.BODY, rate=1e-3, trains=of_body, shapes=ALL),
-    Stage.FACE: Lesson(Stage.FACE, rate=1e-3, trains=of_face, shapes=ALL),
+    Stage.BODY: Lesson(Stage.BODY, rate=8e-4, trains=of_body, shapes=ALL),
+    Stage.FACE: Lesson(Stage.FACE, rate=8e-4, trains=of_face, shapes=ALL),
     Stage.JOINT: Lesson(Stage.JOINT, rate=4e-4, trains=of_model, shapes=ALL),
     # Colours are each frame's own, and the cheapest clips show them.
     Stage.RELIGHT: Lesson(Stage.RELIGHT, rate=1e-3, trains=of_change, shapes=FIRST, lit=True, lora="relight", rank=16),

@@ -16,9 +16,6 @@ from . import face, motion, person, render, scene, shapes, visibility
 from .chance import Chance, Split
 from .figure import Figure, length, pose
 
-SAMPLES = 2
-"""Samples across a pixel: its colour is the mean of their square."""
-
 FACE = 128
 """Pixels of a side of the face crops."""
 
@@ -38,6 +35,8 @@ class Spec:
     portraits: float = 0.5
     difficulty: float = 1.0
     split: Split = "train"
+    samples: int = 2
+    """Across a pixel: its colour is the mean of their square. Drawing takes as much longer as there are more."""
 
     def __post_init__(self) -> None:
         if self.frames % 4 != 1:
@@ -180,7 +179,7 @@ def _view(
 ) -> render.View:
     frames = camera.place.shape[1]
     table, paints = render.packed(solids, camera)
-    step = (1 / (SAMPLES * camera.focal))[:, None].expand(-1, 2)
+    step = (1 / (spec.samples * camera.focal))[:, None].expand(-1, 2)
     half = torch.tensor([spec.width / 2, spec.height / 2], device=step.device)
     corner = -half / camera.focal[:, None]
     corner, step, paints = (part.repeat_interleave(frames, 0) for part in (corner, step, paints))
@@ -227,7 +226,7 @@ def _faces(view: render.View, camera: scene.Camera, box: Tensor, spec: Spec, lam
     """The view through `box` [B, T, 4] alone; black without a box."""
     focal = camera.focal[:, None, None]
     middle = torch.tensor([spec.width / 2, spec.height / 2], device=box.device)
-    corner, step = (box[..., :2] - middle) / focal, (box[..., 2:] - box[..., :2]) / (SAMPLES * FACE * focal)
+    corner, step = (box[..., :2] - middle) / focal, (box[..., 2:] - box[..., :2]) / (spec.samples * FACE * focal)
     close = view._replace(corner=corner.flatten(0, 1), step=step.flatten(0, 1).clamp(min=1e-6))
     picture, _ = _drawn(_in_scene, replace(spec, height=FACE, width=FACE), close, lamp)
     return picture * (box[..., 2] > 0)[..., None, None, None]
@@ -271,7 +270,8 @@ def _drawn(what: _Pass, spec: Spec, view: render.View, *others: Any) -> list[Ten
     Whatever mode the caller is in, the compiler sees one: it would build once more for each.
     """
     total, device = len(view.corner), view.corner.device
-    most = max(_AT_ONCE[device.type] // (spec.height * spec.width * SAMPLES**2), 1)
+    rows, columns = spec.height * spec.samples, spec.width * spec.samples
+    most = max(_AT_ONCE[device.type] // (rows * columns), 1)
     run = _compiled(what) if device.type == "cuda" else what
     parts = []
     for numbers in torch.split(torch.arange(total, device=device), most):
@@ -279,9 +279,9 @@ def _drawn(what: _Pass, spec: Spec, view: render.View, *others: Any) -> list[Ten
         if device.type == "cuda" and count == 1:
             numbers = numbers.repeat(2)  # the compiler would build once more for a single picture
         window, *rest = (_share(each, numbers) for each in (view, *others))
-        found = visibility.first(window.solids, window.corner, window.step, spec.height * SAMPLES, spec.width * SAMPLES)
+        found = visibility.first(window.solids, window.corner, window.step, rows, columns)
         torch._dynamo.maybe_mark_dynamic(found, (0, 1, 2))
-        parts.append([pictures[:count] for pictures in run(found, window, *rest)])
+        parts.append([pictures[:count] for pictures in run(spec.samples, found, window, *rest)])
     whole = (torch.cat(part) for part in zip(*parts, strict=True))
     return [pictures.reshape(-1, spec.frames, *pictures.shape[1:]) for pictures in whole]
 
@@ -302,7 +302,7 @@ def _share(inputs: Any, numbers: Tensor) -> Any:
 
 
 def _with_character(
-    found: Tensor, view: render.View, lamp: render.Lamp, other: render.Lamp, neutral: render.Lamp,
+    samples: int, found: Tensor, view: render.View, lamp: render.Lamp, other: render.Lamp, neutral: render.Lamp,
     stand: Tensor,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """frames, relit, neutral, own, alpha."""
@@ -315,15 +315,15 @@ def _with_character(
     plain = render.lit(surface, neutral)
     alone = torch.where(who, plain, _stand(stand, *found.shape[1:]))
     pictures = (lit, relit, torch.where(who, plain, lit), alone, surface.person)
-    return tuple(render.averaged(picture, found, SAMPLES) for picture in pictures)
+    return tuple(render.averaged(picture, found, samples) for picture in pictures)
 
 
-def _in_scene(found: Tensor, view: render.View, lamp: render.Lamp) -> tuple[Tensor, ...]:
+def _in_scene(samples: int, found: Tensor, view: render.View, lamp: render.Lamp) -> tuple[Tensor, ...]:
     """The scene with whoever is in it, and where he is."""
     surface = render.surface(view, found, view.solids.shape[1] - scene.THINGS)
     behind = render.lit_ground(render.ground(view, *found.shape[1:]), lamp)
     picture = torch.where(surface.there[..., None] > 0, render.lit(surface, lamp), behind)
-    return render.averaged(picture, found, SAMPLES), render.averaged(surface.person, found, SAMPLES)
+    return render.averaged(picture, found, samples), render.averaged(surface.person, found, samples)
 
 
 def _stand(stand: Tensor, height: int, width: int) -> Tensor:
