@@ -21,13 +21,14 @@ from wan_animate_server import assembly, installed, pipeline
 from wan_animate_server import library as library_room
 from wan_animate_server.installed import NEEDED, adapt, keep_default_prompt, load_model
 from wan_animate_server.intake import take_in
-from wan_animate_server.library import Library, Manifest, ManifestFile, manifest, manifests
+from wan_animate_server.library import Library, Manifest, manifest, manifests
 from wan_animate_server.memo import Memo
 from wan_animate_server.pipeline import Decoded, Model
 from wan_animate_server.retake import whole
 from wan_animate_server.weights import PUPPET, RANDOM_WEIGHTS
 
 from .benchmarks.full_size import Noise, Nothing, tiny, write_model
+from .trained import untrained
 
 NAME = "wan-animate-14b"
 SETTINGS = Settings(model=NAME, steps=2, segment=9, seed=3)
@@ -251,7 +252,10 @@ def test_a_lora_that_is_not_there_is_unavailable(load: Load, library: Library, o
         adapt(load(), Mode.ANIMATE, replace(SETTINGS, loras=(LoraUse(name="nothing"),)), library)
 
 
-def test_a_model_without_a_relighting_lora_says_so_when_it_replaces(library: Library, tmp_path: Path) -> None:
+def test_a_model_without_a_relighting_lora_says_so_when_it_replaces(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAN_ANIMATE_PUPPET", str(untrained(tmp_path / "puppet")))
     model = load_model("puppet")
     assert adapt(model, Mode.ANIMATE, SETTINGS, library).notes == (RANDOM_WEIGHTS,)
     assert "no relighting LoRA" in adapt(model, Mode.REPLACE, SETTINGS, library).notes[-1]
@@ -268,10 +272,6 @@ def complete(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         halves = {"down": torch.randn(2, linear.in_features), "up": torch.randn(linear.out_features, 2)}
         named = {f"diffusion_model.blocks.{i}.ffn.0.lora_{half}.weight": value for half, value in halves.items()}
         save_file(named, package / "puppet" / f"{name}.safetensors")
-    known = library_room.manifests()
-    parts = {"relight.safetensors": installed.RELIGHT, "fast.safetensors": library_room.LORA}
-    files = [ManifestFile(path=path, part=part, licence="GPL-3.0-or-later") for path, part in parts.items()]
-    known["puppet"] = replace(known["puppet"], files=(*known["puppet"].files, *files))
     monkeypatch.setattr(library_room, "MANIFESTS", package / "manifests")
     return package / "puppet"
 
@@ -303,14 +303,13 @@ def test_a_lora_that_a_model_brings_is_asked_for_by_its_name(complete: Path, lib
 def test_another_folder_may_be_the_small_model_with_the_loras_that_lie_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained, library = tmp_path / "trained", Library(tmp_path / "models")
-    shutil.copytree(PUPPET, trained)
+    trained, library = untrained(tmp_path / "trained"), Library(tmp_path / "models")
     path = trained / "puppet.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"area": 4096}))
+    monkeypatch.setenv("WAN_ANIMATE_PUPPET", str(trained))
+    assert installed.find_relight(library, "puppet") is None
     for name in ("relight", "fast"):
         save_file({"up": torch.zeros(1)}, trained / f"{name}.safetensors")
-    assert installed.find_relight(library, "puppet") is None
-    monkeypatch.setenv("WAN_ANIMATE_PUPPET", str(trained))
     assert (installed.sizes_of("puppet").area, load_model("puppet").area) == (4096, 4096)
     assert installed.find_relight(library, "puppet") == trained / "relight.safetensors"
     assert installed.find_lora(library, "puppet", "fast") == trained / "fast.safetensors"

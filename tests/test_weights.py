@@ -19,13 +19,16 @@ from wan_animate_server.library import Library
 from wan_animate_server.pipeline import NEGATIVE_PROMPT, PROMPT, Model
 from wan_animate_server.weights import PUPPET, RANDOM_WEIGHTS, read_model, read_tokenizer
 
+from .trained import untrained
+
 CPU = torch.device("cpu")
 PARTS = ("transformer", "vae", "text", "clip")
 
 
 @pytest.fixture(scope="module")
-def puppet() -> Model:
-    return load_model("puppet")
+def puppet(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Before any training."""
+    return read_model("puppet", untrained(tmp_path_factory.mktemp("models") / "puppet"), CPU, Precision.FP32)
 
 
 @pytest.fixture
@@ -56,9 +59,9 @@ def test_the_sizes_of_the_puppets_networks_fit_each_other(puppet: Model) -> None
     assert config.face.in_dim == config.motion.out_dim
 
 
-def test_random_weights_are_the_same_for_everybody_and_are_said_to_be_random(puppet: Model) -> None:
+def test_random_weights_are_the_same_for_everybody_and_are_said_to_be_random(puppet: Model, tmp_path: Path) -> None:
     torch.rand(1)  # whatever else has drawn random numbers before
-    again = load_model("puppet")
+    again = read_model("puppet", untrained(tmp_path / "puppet"), CPU, Precision.FP32)
     for part in PARTS:
         one, other = getattr(puppet, part).state_dict(), getattr(again, part).state_dict()
         assert all(torch.equal(one[name], other[name]) for name in one)
@@ -89,6 +92,13 @@ def test_random_networks_give_numbers_of_a_sane_size(puppet: Model) -> None:
     velocity = puppet.transformer(random(1, 16, 3, 4, 6), torch.tensor([900.0]), constants)
     for values in (text, image, velocity, puppet.vae.decode(latents)):
         assert 0.1 < values.std() < 10
+
+
+def test_the_shipped_weights_are_small_enough_to_travel_and_nothing_is_said_to_be_random() -> None:
+    files = list(PUPPET.rglob("*.safetensors"))
+    assert sum(path.stat().st_size for path in files) <= 32e6
+    assert max(path.stat().st_size for path in files) <= 15e6
+    assert load_model("puppet").notes == ()
 
 
 def test_weights_in_files_are_loaded_instead_and_nothing_is_said_to_be_random(puppet: Model, written: Path) -> None:

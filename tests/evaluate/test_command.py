@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from wan_animate_server.evaluate import gates, reading, suite
 from wan_animate_server.evaluate.cases import held_out
 from wan_animate_server.evaluate.estimators import Kind, Width, begin, write
 from wan_animate_server.evaluate.making import by_rendering
-from wan_animate_server.library import MANIFESTS
 from wan_animate_server.render import render
 
 from ..conftest import QUICK, Make, write_export
+from ..trained import untrained
 
 
 def run(*arguments: str | int | Path) -> Any:
@@ -44,23 +43,13 @@ def judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model as it is before any training."""
-    folder = tmp_path_factory.mktemp("untrained") / "puppet"
-    folder.mkdir()
-    for name in ("puppet.json", "tokenizer.json"):
-        shutil.copyfile(MANIFESTS.parent / "puppet" / name, folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def measured(judges: Path, untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(judges: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole suite over two tiny clips."""
     out = tmp_path_factory.mktemp("suite")
     asked = ("--suite", "puppet", "--clips", 2, "--size", 32, "--frames", 5, "--steps", 1, "--estimators", judges)
     files = (
         "--model",
-        untrained,
+        untrained(out / "untrained"),
         "--out",
         out / "work",
         "--json",
