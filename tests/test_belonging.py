@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from wan_animate_blender.wire import (
 )
 from wan_animate_server import belonging, shot
 from wan_animate_server import grain as grains
+from wan_animate_server.evaluate.contest import lent
 from wan_animate_server.render import render
 from wan_animate_server.signals import ShotSignals
 from wan_animate_server.video import read_picture, write_picture
@@ -41,6 +42,7 @@ from wan_animate_server.video import read_picture, write_picture
 from .conftest import QUICK, Make, make_light, write_shot
 from .delivering import delivered, layer, said
 from .test_grain import lags
+from .trained import untrained
 
 WIDTH, HEIGHT, FRAMES = 448, 320, 5
 NOISE = 0.02
@@ -338,6 +340,14 @@ def rendered(folder: Path, **asked: Any) -> Path:
             return Path(end.value)
 
 
+@pytest.fixture
+def noisy(tmp_path: Path) -> Iterator[None]:
+    """The small model before any training, whose pictures are of middling light everywhere."""
+    with lent(untrained(tmp_path / "puppet")):
+        yield
+
+
+@pytest.mark.usefixtures("noisy")
 def test_a_retake_and_its_new_grain_keep_what_the_take_has_measured(make_shot: Make) -> None:
     finish = Finish(grain=1.0, seams=0, layers=(Extra.UNGRAINED,))
     folder = make_shot(frames=5, settings=replace(QUICK, finish=finish))

@@ -32,7 +32,7 @@ from wan_animate_server.evaluate.reading import Estimators
 from wan_animate_server.shot import LoadedShot, load
 
 from .serving import PATIENCE, held, waits
-from .trained import TRAINED, needs_weights
+from .trained import TRAINED, needs_estimators, needs_weights
 
 CHOSEN = Path(os.environ["WAN_ANIMATE_DEMO_BLENDER"]) if "WAN_ANIMATE_DEMO_BLENDER" in os.environ else None
 """The Blender to test with; None is the one that the demo finds by itself."""
@@ -183,6 +183,7 @@ def test_the_report_says_what_the_take_says_of_itself_and_where_all_lies(demo: D
 
 @needs_blender
 @needs_weights
+@needs_estimators
 def test_the_person_in_the_result_stands_as_the_rig_does(demo: Demo) -> None:
     readers = Estimators.read(estimators.HOME, torch.device("cpu"))
     assert takes.figures(demo.take_folder, None, readers)["pose"] <= POSE

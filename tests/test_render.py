@@ -291,7 +291,7 @@ def test_each_frame_over_a_linear_plate_says_what_it_is(lit: Rendered) -> None:
 def test_the_take_says_what_of_a_linear_plate_was_clipped(lit: Rendered) -> None:
     said = " ".join(lit[1].notes)
     assert "% of the plate's samples inside the region are brighter than what the model sees" in said
-    assert "weights are random" in said, "what the model has to say stays"
+    assert "the LoRA relight changes" in said, "what the model has to say stays"
 
 
 def test_the_preview_of_a_linear_take_is_what_a_person_sees(lit: Rendered) -> None:

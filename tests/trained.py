@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from wan_animate_server.evaluate import estimators
 from wan_animate_server.library import manifest
 from wan_animate_server.names import Part
 from wan_animate_server.weights import PUPPET, TOKENIZER
@@ -16,6 +17,10 @@ TRAINED = Part.TRANSFORMER in {file.part for file in manifest("puppet").files}
 
 needs_weights = pytest.mark.skipif(
     not TRAINED, reason="manifests/puppet.json names no weights of the transformer: the small model is random"
+)
+
+needs_estimators = pytest.mark.skipif(
+    not estimators.installed(), reason=f"{estimators.HOME.name}/ holds no estimators: nothing here reads poses"
 )
 
 

@@ -26,7 +26,7 @@ def light_finder(folder: Path) -> Path:
         for channel in range(width.channels):
             finest.weight[channel, network.trunk.widths[1] + channel] = 1
         network.head[0].weight.fill_(1)
-        network.head[2].weight[:, 0] = 2  # eight times as likely for a cell that is one deviation brighter
+        network.head[2].weight[:, 0] = 2 / estimators.SHARP  # eight times as likely for a cell one deviation brighter
     estimators.write(folder, Kind.POSE, network, width)
     card = [{"stage": "pose", "error": 0.4}, {"stage": "pose", "error": OWN_ERROR}, {"stage": "identity", "error": 0.3}]
     (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load, save
@@ -29,6 +29,9 @@ OTHERS = 256
 
 LEAST = 1e-3
 """Of the picture's side: nobody is surer than that."""
+
+SHARP = 16.0
+"""By how much a map's numbers are raised: weights alone take thousands of steps until it has a peak."""
 
 
 class Kind(StrEnum):
@@ -99,14 +102,18 @@ class PoseNet(nn.Module):
         self.trunk = Trunk(width.channels)
         wide = self.trunk.widths
         self.up = nn.ModuleList(Block(b + a, a) for a, b in pairwise(wide))
-        self.head = nn.Sequential(_norm(wide[0]), nn.SiLU(), nn.Conv2d(wide[0], KEYPOINTS, 1))
+        maps = nn.Conv2d(wide[0], KEYPOINTS, 1)
+        # At first everybody may be anywhere, not at a random place for sure.
+        nn.init.zeros_(maps.weight)
+        nn.init.zeros_(cast(Tensor, maps.bias))
+        self.head = nn.Sequential(_norm(wide[0]), nn.SiLU(), maps)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """[N, 3, S, S] → places [N, 133, 2], 0..1 of the picture's sides, and how far off they may be [N, 133]."""
         *finer, x = self.trunk(pictures)
         for level, block in zip(reversed(finer), reversed(self.up), strict=True):
             x = block(torch.cat([interpolate(x, scale_factor=2.0), level], 1))
-        return _places(self.head(x).float())
+        return _places(SHARP * self.head(x).float())
 
     def features(self, pictures: Tensor) -> Tensor:
         """What the coarsest level sees [N, D]: of what kind a picture is."""
