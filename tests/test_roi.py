@@ -25,7 +25,7 @@ from wan_animate_server.window import Window
 from .conftest import make_large, write_export
 
 AREA, FRAMES = 96 * 96, 13
-WALKING = Settings(steps=2, segment=9, overlap=5, area=AREA, seed=3, finish=Finish(seams=0.0))
+WALKING = Settings(steps=2, segment=9, overlap=5, area=AREA, seed=3, relight=0.0, finish=Finish(seams=0.0))
 
 
 @pytest.fixture(scope="module")
