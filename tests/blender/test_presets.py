@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from panel import draw, until_done, use
 from serving import Served, serving
 
 from wan_animate_blender import desk, panels, presets
+
+PUPPET = Path(__file__).parents[2] / "server/wan_animate_server/puppet"
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -26,8 +29,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Served]:
+    """With a small model that brings no LoRA of its own."""
+    bare = tmp_path_factory.mktemp("puppet")
+    for name in ("puppet.json", "tokenizer.json"):
+        shutil.copy(PUPPET / name, bare)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WAN_ANIMATE_MODELS", str(models))
+        patch.setenv("WAN_ANIMATE_PUPPET", str(bare))
         with serving(tmp_path_factory.mktemp("server")) as served:
             yield served
 
