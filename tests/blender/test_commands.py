@@ -6,8 +6,8 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,12 @@ from typing import Any
 import bpy
 import pytest
 from footage import new_effect, noise
-from serving import Served, wait_for
+from serving import PYTHON, ROOT, Served
 from takes import export_of, take_of, whole_take_of
 
 from wan_animate_blender import identity, ledger, timeline
-from wan_animate_blender.client import Server
 from wan_animate_blender.commands import main
-from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, ExitCode, Extra, JobState, Retake, Shot, Take
+from wan_animate_blender.wire import SHOT_FILE, TAKE_FILE, ExitCode, Extra, Retake, Shot, Take
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -233,18 +232,27 @@ def test_a_handler_that_was_there_before_python_does_not_end_an_export(
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+CTRL_C = """
+import os, signal, sys, time
+from pathlib import Path
+from wan_animate_blender.client import Server
+from wan_animate_blender.wire import JobState
+url, token, process = sys.argv[1:]
+server = Server(url, Path(token).read_text())
+while not any(job.state is JobState.RUNNING for job in server.jobs()):
+    time.sleep(0.01)
+os.kill(int(process), signal.SIGINT)
+"""
+"""From a process of its own: with Python 3.11 a Blender that renders crashes at times while a thread beside it runs Python."""
+
+
 def test_ctrl_c_while_the_server_renders_cancels_the_job_and_keeps_the_export(
     plate: Any, served: Served, tmp_path: Path, capsys: Any
 ) -> None:
-    def send() -> None:
-        server = Server(served.url, served.token)
-        wait_for(lambda: any(job.state is JobState.RUNNING for job in server.jobs()))
-        os.kill(os.getpid(), signal.SIGINT)
-
     where = ["--server", served.url, "--token-file", str(served.token_file), "--out", str(tmp_path / "shots")]
     before = signal.getsignal(signal.SIGINT)
-    with served.holding(step=1):
-        threading.Thread(target=send, daemon=True).start()
+    asked = [os.environ[PYTHON], "-c", CTRL_C, served.url, str(served.token_file), str(os.getpid())]
+    with served.holding(step=1), subprocess.Popen(asked, env={**os.environ, "PYTHONPATH": str(ROOT)}):
         assert main(["generate", "--strip", "plate", "--set", "steps=3", *where, "--json"]) == ExitCode.INTERRUPTED
     assert signal.getsignal(signal.SIGINT) == before
     *steps, last = said(capsys)
