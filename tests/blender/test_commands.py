@@ -243,7 +243,9 @@ while not any(job.state is JobState.RUNNING for job in server.jobs()):
     time.sleep(0.01)
 os.kill(int(process), signal.SIGINT)
 """
-"""From a process of its own: with Python 3.11 a Blender that renders crashes at times while a thread beside it runs Python."""
+"""From a process of its own: with Python 3.11 a Blender that renders crashes at times while a thread beside it runs
+Python.
+"""
 
 
 def test_ctrl_c_while_the_server_renders_cancels_the_job_and_keeps_the_export(
