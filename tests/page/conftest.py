@@ -15,11 +15,14 @@ from wan_animate_blender.wire import Job
 from ..browsing import watching
 from ..conftest import QUICK, write_export
 from ..serving import Running, serving
+from ..trained import untrained
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(tmp_path_factory.mktemp("server")) as running:
+    """With the small model before any training, whose pictures are bright enough to be told from nothing."""
+    puppet = untrained(tmp_path_factory.mktemp("models") / "puppet")
+    with serving(tmp_path_factory.mktemp("server"), WAN_ANIMATE_PUPPET=str(puppet)) as running:
         yield running
 
 
