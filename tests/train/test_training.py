@@ -28,7 +28,7 @@ from wan_animate_server.train.run import Order, train
 from wan_animate_server.train.stages import Stage
 from wan_animate_server.train.student import Question, Student
 from wan_animate_server.train.team import Team
-from wan_animate_server.train.workshop import Workshop
+from wan_animate_server.train.workshop import Workshop, lay_out
 from wan_animate_server.weights import read_model
 
 from .conftest import CLIPS, FRAMES, SHAPE, SHORT, SIZE, TOKENS
@@ -79,6 +79,16 @@ def test_a_training_goes_on_from_what_was_learned(order: Make, monkeypatch: pyte
     begun = losses(first, monkeypatch)
     later = losses(order(Stage.BODY, steps=8, source=first.out, out="later"), monkeypatch)
     assert np.mean(later[:4]) < 0.9 * np.mean(begun[:4])
+
+
+def test_without_a_model_to_go_on_from_nothing_of_the_shipped_one_is_taken_but_its_sizes(tmp_path: Path) -> None:
+    lay_out(tmp_path, None)
+    assert {path.name for path in tmp_path.iterdir()} == {"puppet.json", "tokenizer.json"}
+    one, other = (Workshop.open(tmp_path, None, CPU, seed) for seed in (0, 1))
+    assert one.card == []
+    for part in ("transformer", "vae", "clip"):
+        first, second = (getattr(each.networks, part).state_dict() for each in (one, other))
+        assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
 def test_every_stage_changes_its_own_networks_only(order: Make) -> None:

@@ -43,11 +43,13 @@ class Workshop:
 
     @classmethod
     def open(cls, folder: Path, source: Path | None, device: torch.device, seed: int) -> Workshop:
-        """Go on from the weights in `source`, as far as there are any, and write to `folder`, which is laid out."""
-        begin = source or PUPPET
-        card = begin / "card.json"
-        said = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else []
-        return cls(folder, _networks(begin, read_sizes(folder / f"{NAME}.json"), device, seed), said)
+        """Go on from the weights in `source`, as far as there are any, and write to `folder`, which is laid out.
+
+        Without `source` everything begins anew, also what is shipped.
+        """
+        card = source / "card.json" if source else None
+        said = json.loads(card.read_text(encoding="utf-8")) if card and card.is_file() else []
+        return cls(folder, _networks(source, read_sizes(folder / f"{NAME}.json"), device, seed), said)
 
     def prompt(self, text: str) -> list[int]:
         """The ids of a prompt."""
@@ -79,24 +81,24 @@ class Workshop:
 
 
 def lay_out(folder: Path, source: Path | None) -> None:
-    """Make `folder`, with sizes, tokenizer and LoRAs of the model that is gone on from."""
+    """Make `folder`, with sizes and tokenizer, and the LoRAs of the model that is gone on from."""
     folder.mkdir(parents=True, exist_ok=True)
     begin = source or PUPPET
     if begin.resolve() == folder.resolve():
         return
-    loras = [path for path in begin.glob("*.safetensors") if path.stem not in set(Part)]
+    loras = [path for path in source.glob("*.safetensors") if path.stem not in set(Part)] if source else []
     for path in (begin / f"{NAME}.json", begin / TOKENIZER, *loras):
         shutil.copyfile(path, folder / path.name)
 
 
-def _networks(folder: Path, sizes: Sizes, device: torch.device, seed: int) -> Networks:
+def _networks(folder: Path | None, sizes: Sizes, device: torch.device, seed: int) -> Networks:
     """With the weights in `folder`; networks that have none there begin anew, the text encoder for ever random."""
     torch.manual_seed(seed)
     networks = sizes.build("cpu")
     initialise(networks.transformer)
     randomise([networks.text])
     for part, network in zip(Part, networks, strict=True):
-        if (folder / part).is_dir() or (folder / f"{part}.safetensors").is_file():
+        if folder and ((folder / part).is_dir() or (folder / f"{part}.safetensors").is_file()):
             checkpoint = open_checkpoint(folder, part)
             load_into(network, checkpoint, device=torch.device("cpu"), dtype=same(torch.float32))
         network.to(device)
