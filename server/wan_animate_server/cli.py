@@ -300,7 +300,7 @@ class Stage(StrEnum):
 def train(
     stages: Annotated[list[Stage], typer.Argument(help="One or more, in the order in which they build on each other.")],
     out: Annotated[Path, typer.Option(help="Folder for the model and the record of its training.")],
-    source: Annotated[Path | None, typer.Option("--from", help="Folder of a model to go on from; without one all begins anew.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="Folder of a model to go on from; else anew.")] = None,
     minutes: Annotated[
         float, typer.Option(min=0.01, help="For all stages together, with what is drawn for them.")
     ] = 10.0,
