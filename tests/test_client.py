@@ -443,6 +443,22 @@ def test_a_download_that_is_broken_off_goes_on_where_it_ended(whole: Server, don
     assert {path: path.stat().st_mtime_ns for path in first} == first
 
 
+def test_a_file_arrives_in_parts_between_which_it_can_be_broken_off(
+    whole: Server, done: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "PART", 64)
+    path, entry = min(whole.take(done.id).files.items())
+    target = tmp_path / "v001" / path
+    broken_off = whole.fetch(done.id, path, entry, target)
+    assert 0 < next(broken_off) < 1
+    broken_off.close()
+    assert not target.exists()
+    said = list(whole.fetch(done.id, path, entry, target))
+    assert said == sorted(set(said))
+    assert len(said) == math.ceil(entry.size / 64) - 1
+    assert file_entry(target) == entry
+
+
 def test_frames_are_fetched_while_the_rest_is_rendered(
     whole: Server, process: Running, make_shot: Callable[..., Path]
 ) -> None:

@@ -43,8 +43,9 @@ from .wire import (
     write_atomically,
 )
 
-CHUNK = 4 << 20
-"""Bytes of one upload request: small enough that a person who cancels does not wait, and a broken line loses little."""
+CHUNK, PART = 4 << 20, 1 << 18
+"""Bytes of one upload request: small enough that a person who cancels does not wait, and a broken line loses little;
+and of a download between two yields."""
 
 AS_JSON = {"Content-Type": "application/json"}
 
@@ -53,7 +54,6 @@ FROM_A_PROXY = (502, 503, 504)
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
 """Longest wait for a connection, and for the next byte of an answer."""
-
 
 M = TypeVar("M", bound=Message)
 
@@ -207,15 +207,26 @@ class Server:
         """What `job` has rendered so far. Raises `BadInput` while there is nothing."""
         return self._message(Take, self._call("GET", f"/v1/jobs/{quote(job)}/take"))
 
-    def fetch(self, job: str, path: str, entry: FileEntry, target: Path) -> None:
-        """Download the file `path` of a take; `target` appears only when its hash is the one of `entry`."""
-        data = self._call("GET", f"/v1/jobs/{quote(job)}/frames/{quote(path)}").content
+    def fetch(self, job: str, path: str, entry: FileEntry, target: Path) -> Iterator[float]:
+        """Download the file `path` of a take; yields how much has arrived, 0 to 1, while there is more to come.
+
+        `target` appears only when its hash is the one of `entry`.
+        """
+        data = bytearray()
+        try:
+            with self._call("GET", f"/v1/jobs/{quote(job)}/frames/{quote(path)}", stream=True) as reply:
+                for part in reply.iter_content(PART):
+                    data += part
+                    if len(data) < entry.size:
+                        yield len(data) / entry.size
+        except requests.RequestException as error:
+            raise NoAnswer(_no_answer(self.url, error)) from error
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             raise Unavailable(
                 f"{path} arrived damaged from {self.url}: its SHA-256 is not the one announced; try again"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, data)
+        write_atomically(target, bytes(data))
 
     def collect(self, job: str, takes: Path) -> Generator[float, None, Path]:
         """Download what is there of the take of `job`; yields how much has arrived, returns the folder below `takes`.
@@ -227,10 +238,11 @@ class Server:
         take = replace(self.take(job), job=job)
         folder = arrivals.fetched(takes, job) or arrivals.begin(takes, take)
         try:
-            for count, (path, entry) in enumerate(sorted(take.files.items()), start=1):
+            for count, (path, entry) in enumerate(sorted(take.files.items())):
                 if not arrivals.is_here(folder / path, entry):
-                    self.fetch(job, path, entry, folder / path)
-                yield count / len(take.files)
+                    for part in self.fetch(job, path, entry, folder / path):
+                        yield (count + part) / len(take.files)
+                yield (count + 1) / len(take.files)
             arrivals.note(folder, take)
         except OSError as error:
             raise BadInput(f"cannot write the take to {folder} ({error.strerror or error}); make room there") from error
@@ -288,12 +300,13 @@ class Server:
         data: bytes | None = None,
         headers: dict[str, str] | None = None,
         token: bool = True,
+        stream: bool = False,
     ) -> requests.Response:
         """One request. Raises a `Problem` for every answer that is neither a success nor in `accept`."""
         try:
             reply = self._http.request(
                 method, self.url + path, data=data, headers=headers, auth=None if token else _nobody,
-                timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False,
+                timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, stream=stream,
             )  # fmt: skip
         except requests.RequestException as error:
             raise NoAnswer(_no_answer(self.url, error)) from error

@@ -70,7 +70,8 @@ def _fetch(server: Server, job: Job, take: Take, number: int, target: Path) -> P
     names = {Path(path).stem: path for path in take.sequence(take.layers[-1])}
     path = names[Path(frame_name(number, "png")).stem]
     target = target.with_name(target.name + Path(path).suffix)
-    server.fetch(job.id, path, take.files[path], target)
+    for _ in server.fetch(job.id, path, take.files[path], target):
+        pass
     return target
 
 
