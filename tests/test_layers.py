@@ -22,7 +22,7 @@ HEADLESS_ROOMS = (
     "farm/submission.py", "farm/inventory.py", "farm/estimates.py", "farm/results.py", "farm/reservation.py",
     "farm/watch.py",
     "farm/handling.py", "farm/openjd.py", "farm/deadline.py", "farm/plan.py", "farm/sending.py",
-    "farm/transport.py", "farm/flamenco.py", "farm/outlook.py", "farm/standing.py",
+    "farm/transport.py", "farm/flamenco.py", "farm/outlook.py", "farm/standing.py", "standstill.py",
 )  # fmt: skip
 """Parts of the add-on that must work without Blender."""
 

@@ -46,7 +46,7 @@ def _mixed(scene: bpy.types.Scene, frames: range) -> bytes:
     with tempfile.TemporaryDirectory() as folder, stills.copy_of(scene) as copy:
         file = Path(folder) / AUDIO_FILE
         copy.frame_start, copy.frame_end = frames[0], frames[-1]
-        with bpy.context.temp_override(scene=copy):
+        with stills.as_context(copy):
             bpy.ops.sound.mixdown(
                 filepath=str(file), check_existing=False, container="WAV", codec="PCM", format="S16",
                 mixrate=AUDIO_RATE,

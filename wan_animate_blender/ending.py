@@ -17,6 +17,7 @@ import bpy
 
 from .background import PREFIX
 from .session import Cancelled
+from .standstill import Worker, renders
 from .wire import BadInput, ExitCode
 
 
@@ -92,8 +93,9 @@ def while_wanted() -> Iterator[None]:
 
     def watch() -> None:
         os.read(sys.stdin.fileno(), 1)
-        alone.set()
-        _thread.interrupt_main(signal.SIGTERM)
+        with Worker(renders):
+            alone.set()
+            _thread.interrupt_main(signal.SIGTERM)
 
     threading.Thread(target=watch, name="wan-animate-wanted", daemon=True).start()
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from .standstill import Worker, renders
 from .wire import BadInput, Job, Problem
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Session:
         self._mailbox: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._works: dict[str, tuple[Work[str], Cancelled]] = {}
         self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._worker = Worker(renders)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wan-animate", daemon=True)
 
@@ -85,14 +86,14 @@ class Session:
             self._works[ticket] = (work(cancelled), cancelled)
         if self._thread.ident is None:  # only now, so that a Blender that renders nothing has no thread of ours
             self._thread.start()
-        self._wake.set()
+        self._worker.wake()
 
     def cancel(self, ticket: str) -> None:
         """Ask a work to stop; its last letter says that it has. Nothing happens when it is over."""
         with self._lock:
             if ticket in self._works:
                 self._works[ticket][1].set()
-        self._wake.set()
+        self._worker.wake()
 
     def is_busy(self, ticket: str) -> bool:
         with self._lock:
@@ -120,23 +121,24 @@ class Session:
     def close(self) -> None:
         """Stop the thread; works are closed where they are, jobs on a server go on."""
         self._closing.set()
-        self._wake.set()
+        self._worker.wake()
         if self._thread.ident is not None:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        while not self._closing.is_set():
-            with self._lock:
-                works = list(self._works.items())
-            said = [self._advance(ticket, work) for ticket, (work, _) in works]
-            if not any(said):
-                self._wake.wait(self._poll)
-                self._wake.clear()
-        for work, _ in self._works.values():
-            work.close()
+        with self._worker:
+            while not self._closing.is_set():
+                with self._lock:
+                    works = list(self._works.items())
+                said = [self._advance(ticket, work) for ticket, (work, _) in works]
+                if not any(said):
+                    self._worker.rest(self._poll)
+            for work, _ in self._works.values():
+                work.close()
 
     def _advance(self, ticket: str, work: Work[str]) -> bool:
-        """One piece of a work; whether it had something to say."""
+        """One piece of a work; whether it had something to say. Blender renders between two pieces."""
+        renders.check()
         news = self._piece(ticket, work)
         if news is None:
             return False

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from .standstill import Worker, renders
 from .take import name_of
 from .wire import (
     REPORT_FILE,
@@ -75,7 +76,7 @@ def look_again(shot: Path) -> None:
     global _pool
     if shot not in _reading:
         _pool = _pool or ThreadPoolExecutor(1, thread_name_prefix="wan-animate-shelf")
-        _reading[shot] = _pool.submit(read, shot)
+        _reading[shot] = _pool.submit(_read_beside, shot)
 
 
 def is_reading() -> bool:
@@ -100,6 +101,11 @@ def close() -> None:
     _answers.clear()
 
 
+def _read_beside(shot: Path) -> tuple[Listed, ...]:
+    with Worker(renders):
+        return read(shot)
+
+
 def read(shot: Path) -> tuple[Listed, ...]:
     """The takes in the folder of a shot, the newest first. Folders without a take that can be read are left out."""
     takes = shot / TAKES
@@ -108,6 +114,7 @@ def read(shot: Path) -> tuple[Listed, ...]:
 
 
 def _listed(folder: Path) -> Listed | None:
+    renders.check()
     try:
         date = (folder / TAKE_FILE).stat().st_mtime_ns
         take, complete, frames, version, told = _told(folder / TAKE_FILE, date)

@@ -11,6 +11,7 @@ from pathlib import Path
 import bpy
 
 from . import timeline
+from .standstill import renders
 from .wire import BadInput
 
 
@@ -115,6 +116,13 @@ def trace(scene: bpy.types.Scene, samples: int) -> None:
     cycles.use_denoising, cycles.seed, cycles.use_animated_seed = False, 0, False
 
 
+@contextlib.contextmanager
+def as_context(scene: bpy.types.Scene) -> Iterator[None]:
+    """Let operators take `scene` for the context's, and the add-on's own threads stand still meanwhile."""
+    with renders.hold(), bpy.context.temp_override(scene=scene):
+        yield
+
+
 def write(scene: bpy.types.Scene, file: Path) -> Path:
     """Render `scene` as it stands at its current frame into `file`.
 
@@ -123,7 +131,7 @@ def write(scene: bpy.types.Scene, file: Path) -> Path:
     """
     scene.render.filepath = str(file)
     try:
-        with bpy.context.temp_override(scene=scene):
+        with as_context(scene):
             bpy.ops.render.render(write_still=True)
     except RuntimeError as error:
         raise BadInput(f"Blender could not render {file.name}: {error}") from error

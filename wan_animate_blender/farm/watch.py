@@ -18,6 +18,7 @@ from typing import TypeVar, cast
 from ..board import Board
 from ..delivery import pause
 from ..session import Cancelled, Step, Work
+from ..standstill import Worker, renders
 from ..wire import (
     OWNER_FILE,
     SHOT_FILE,
@@ -155,6 +156,7 @@ class Eye:
 
     def _seen(self, shots: Path, shot: SubmittedShot) -> Job:
         """As its folders say it, without a name."""
+        renders.check()
         plain = Job(id="", shot=shot.name, state=JobState.QUEUED, stage="submitted")
         made = newest(shots, shot.folder)
         export = shots / shot.folder
@@ -260,12 +262,14 @@ class Beside:
 
 
 def _answer(question: Callable[[], T], answers: list[T | Problem]) -> None:
-    try:
-        answers.append(question())
-    except OSError as error:
-        answers.append(Unavailable(f"the folders of the farm cannot be read ({error}); see that they are reachable"))
-    except Problem as problem:
-        answers.append(problem)
+    with Worker(renders):
+        try:
+            answers.append(question())
+        except OSError as error:
+            sentence = f"the folders of the farm cannot be read ({error}); see that they are reachable"
+            answers.append(Unavailable(sentence))
+        except Problem as problem:
+            answers.append(problem)
 
 
 def follow(board: Board, beside: Beside, look: Callable[[], tuple[Job, ...]], cancelled: Cancelled) -> Work[str]:
