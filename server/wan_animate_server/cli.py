@@ -283,6 +283,7 @@ def demo(
 
 class Stage(StrEnum):
     VAE = "vae"
+    MOTION = "motion"
     BODY = "body"
     FACE = "face"
     JOINT = "joint"

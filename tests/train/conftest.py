@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from wan_animate_server import world
-from wan_animate_server.train import autoencoder, judge, pool, stages
+from wan_animate_server.evaluate import estimators as networks
+from wan_animate_server.train import autoencoder, estimators, judge, motion, pool, stages
 from wan_animate_server.train.run import Order
 from wan_animate_server.train.shape import Shape
 from wan_animate_server.train.stages import Stage
@@ -67,6 +68,8 @@ def make_small(drawn: world.Clips, patch: pytest.MonkeyPatch) -> None:
         (autoencoder, "VIDEOS", 2), (autoencoder, "HELD_OUT", 2),
         (autoencoder, "MEASURED", 2), (judge, "CLIPS", 2), (judge, "STEPS", 2), (pool, "ENCODED", 2),
         (stages, "TOKENS", 4 * TOKENS), (stages, "PATH_TOKENS", 2 * TOKENS),
+        (motion, "SIZE", SIZE), (motion, "BATCH", CLIPS), (estimators, "BATCH", CLIPS), (estimators, "DRAWN", CLIPS),
+        (networks, "OTHERS", CLIPS),
     ):  # fmt: skip
         patch.setattr(module, name, value)
 

@@ -20,9 +20,11 @@ from typer.testing import CliRunner
 from wan_animate_blender.wire import BadInput, Precision
 from wan_animate_server.checkpoint import open_checkpoint
 from wan_animate_server.cli import app
+from wan_animate_server.model.motion import EqualConv2d, EqualLinear
 from wan_animate_server.names import Part
 from wan_animate_server.train import classroom, pace, run, stages, workshop
 from wan_animate_server.train.budget import Budget
+from wan_animate_server.train.descent import Descent, descend
 from wan_animate_server.train.pool import Batch, Pool
 from wan_animate_server.train.run import Order, train
 from wan_animate_server.train.stages import Stage
@@ -56,14 +58,14 @@ def losses(order: Order, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize(("stage", "steps"), [(Stage.VAE, 30), (Stage.BODY, 80)])
+@pytest.mark.parametrize(("stage", "steps"), [(Stage.VAE, 30), (Stage.MOTION, 60), (Stage.BODY, 80)])
 def test_what_is_trained_learns(stage: Stage, steps: int, order: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     found = losses(order(stage, steps=steps), monkeypatch)
     assert len(found) == steps
     assert np.mean(found[-8:]) < 0.85 * np.mean(found[:4])
 
 
-@pytest.mark.parametrize("stage", [Stage.VAE, Stage.BODY, Stage.JOINT])
+@pytest.mark.parametrize("stage", [Stage.VAE, Stage.MOTION, Stage.BODY, Stage.JOINT])
 def test_the_same_training_twice_gives_the_same_bits(stage: Stage, order: Make) -> None:
     folders = []
     for out in ("one", "two"):
@@ -94,18 +96,48 @@ def test_without_a_model_to_go_on_from_nothing_of_the_shipped_one_is_taken_but_i
 def test_every_stage_changes_its_own_networks_only(order: Make) -> None:
     list(train(order(Stage.VAE, out="0")))
     folders = [order(Stage.VAE, out="0").out]
-    for i, stage in enumerate([Stage.BODY, Stage.FACE, Stage.JOINT], start=1):
+    for i, stage in enumerate([Stage.MOTION, Stage.BODY, Stage.FACE, Stage.JOINT], start=1):
         # A body's loss does not reach the layers behind the head, which is zero at first, before the second step.
         asked = order(stage, steps=4, source=folders[-1], out=str(i))
         list(train(asked))
         folders.append(asked.out)
-    body, face, joint = (changed(a, b, Part.TRANSFORMER) for a, b in pairwise(folders))
+    motion, body, face, joint = (changed(a, b, Part.TRANSFORMER) for a, b in pairwise(folders))
     of_face = ("motion_encoder.", "face_")
+    assert motion and all(name.startswith("motion_encoder.enc.") for name in motion)
     assert body and not any(name.startswith(of_face) for name in body)
     assert face and all(name.startswith(of_face) for name in face)
     assert any(name.startswith(of_face) for name in joint) and any(not name.startswith(of_face) for name in joint)
-    assert changed(folders[0], folders[1], Part.CLIP)
-    assert not changed(folders[0], folders[3], Part.TEXT) and not changed(folders[0], folders[3], Part.VAE)
+    assert changed(folders[1], folders[2], Part.CLIP) and not changed(folders[0], folders[1], Part.CLIP)
+    assert not changed(folders[0], folders[4], Part.TEXT) and not changed(folders[0], folders[4], Part.VAE)
+
+
+def test_weights_that_are_kept_larger_than_they_are_used_learn_as_fast_as_others() -> None:
+    """A step changes each by the same share of what it is used as, be it kept 16 times as large or not."""
+    plain, kept = torch.nn.Linear(4, 4, bias=False), torch.nn.Linear(4, 4, bias=False)
+    both = torch.nn.ModuleDict({"plain": plain, "kept": kept})
+    kept.weight.data = 16 * plain.weight.data
+    begun, x = plain.weight.detach().clone(), torch.randn(8, 4)
+
+    def loss(_: int) -> torch.Tensor:
+        return plain(x).square().mean() + (kept(x) / 16).square().mean()
+
+    team = Team(CPU)
+    descent = Descent(rate=1e-2, decay=0.0, hurry=lambda name: 16.0 if name.startswith("kept") else 1.0)
+    steps = descend(both, loss, descent, pace.Pace("test", CPU, 0.0), Budget(team, steps=4), team, lambda _, r: r)
+    assert list(steps) == []
+    assert not torch.equal(plain.weight, begun)
+    torch.testing.assert_close(kept.weight / 16, plain.weight, atol=1e-5, rtol=1e-3)
+
+
+def test_the_motion_encoder_is_hurried_and_nothing_else(workshop: Workshop) -> None:
+    names = dict(workshop.networks.transformer.named_parameters(prefix="transformer"))
+    quick = {name for name in names if stages.hurried(name) > 1}
+    equalised = (EqualConv2d, EqualLinear)
+    encoder = workshop.networks.transformer.motion_encoder.enc
+    assert quick == {
+        f"transformer.motion_encoder.enc.{name}.weight"
+        for name, module in encoder.named_modules() if isinstance(module, equalised)
+    }  # fmt: skip
 
 
 def test_the_server_reads_what_was_trained_and_says_nothing_of_random_weights(order: Make) -> None:

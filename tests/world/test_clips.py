@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wan_animate_blender.wire import BadInput, face_box
 from wan_animate_server import world
-from wan_animate_server.world import motion, pairs, person, render, scene, shapes, visibility
+from wan_animate_server.world import area, motion, pairs, person, render, scene, shapes, visibility
 from wan_animate_server.world.chance import Chance
 from wan_animate_server.world.figure import pose
 from wan_animate_server.world.pairs import face_box as face_boxes
@@ -148,6 +148,26 @@ def test_neither_hair_nor_hat_hides_the_eyes_of_who_looks_at_the_camera() -> Non
     eyes = (scene.project(camera, figure.keypoints[:, :, 1:3], 128, 128) - 64) / camera.focal[:, None, None, None]
     depths = visibility.meet([c[..., None] for c in table.unbind(-1)], *eyes[:, :, None].unbind(-1)).depth
     assert (depths.argmin(2) == shapes.HEAD).float().mean() > 0.97
+
+
+@pytest.mark.parametrize("kind", [area.BODY, area.GROWN, area.BOX, area.CLIP_BOX])
+def test_regions_leave_room_for_the_place_and_cover_the_actor(kind: int, clips: world.Clips) -> None:
+    """Also of who fills the picture: a box around him would be all of it."""
+    found = area.shaped(clips.matte, clips.keypoints, torch.full((len(clips.matte),), kind)) > 0
+    body = area.shaped(clips.matte, clips.keypoints, torch.full((len(clips.matte),), area.BODY)) > 0
+    assert found[clips.matte > 127].all()
+    large = found.float().mean((2, 3)).amax(1) > area.ROOM
+    assert (found[large] == body[large]).all()
+
+
+def test_a_box_that_takes_the_whole_picture_becomes_a_smaller_region() -> None:
+    """The next smaller one that leaves room: of this person, who stands in two corners, the box of each frame."""
+    matte = torch.zeros(1, 2, 64, 64, dtype=torch.uint8)
+    matte[0, 0, 2:20, 2:20] = matte[0, 1, 44:62, 44:62] = 255
+    nobody = torch.zeros(1, 2, 133, 3)
+    clip, each = (area.shaped(matte, nobody, torch.tensor([kind])) for kind in (area.CLIP_BOX, area.BOX))
+    assert torch.equal(clip, each)
+    assert 0 < (clip > 0).float().mean() < area.ROOM
 
 
 def test_a_spec_that_no_model_could_take_is_refused_in_one_sentence() -> None:

@@ -13,14 +13,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d
-from torch.utils.flop_counter import FlopCounterMode
 
 from .. import world
 from ..model.vae import VAE, VAEConfig
 from . import examples as shown
 from .budget import Budget
 from .descent import Descent, compiled, descend
-from .pace import Pace, timed
+from .pace import Pace, flops, timed
 from .precision import autocast
 from .record import Report, psnr, sheet
 from .reels import Reels, Window
@@ -101,7 +100,7 @@ def train(vae: VAE, spec: world.Spec, budget: Budget, seed: int, team: Team, fra
     with timed(f"drawing {kept} frames", device):
         reels = Reels(spec, kept, own, own * SEEDS, device)
     of = compiled(loss, device)
-    pace = Pace("vae", device, flops(vae, reels.window(1)) * VIDEOS * team.size)
+    pace = Pace("vae", device, _cost(vae, reels.window(1)) * VIDEOS * team.size)
 
     def step_loss(_: int) -> Tensor:
         seen = reels.window(VIDEOS)
@@ -122,11 +121,9 @@ def channels_last(network: nn.Module) -> None:
             parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
-def flops(vae: VAE, one: Window) -> float:
+def _cost(vae: VAE, one: Window) -> float:
     """Of one window forwards and backwards."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        loss(vae, one.pictures, one.weight)
-    return 3.0 * float(counter.get_total_flops())
+    return flops(lambda: loss(vae, one.pictures, one.weight))
 
 
 @torch.inference_mode()

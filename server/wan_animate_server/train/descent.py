@@ -32,6 +32,8 @@ class Descent:
     """Of the weights."""
     trains: Callable[[str], bool] = lambda _: True
     """Whether a parameter of this name is changed, of those that want gradients."""
+    hurry: Callable[[str], float] = lambda _: 1.0
+    """The learning rate of a parameter of this name, as a multiple."""
 
 
 def descend(
@@ -48,15 +50,18 @@ def descend(
     All that wants gradients gets them, so that a compiled loss is the same whatever is changed.
     The leader gives `judged` reports of the average while it goes on. Returns the last report, not judged.
     """
-    learned = [each for name, each in module.named_parameters() if each.requires_grad and descent.trains(name)]
+    named = {n: each for n, each in module.named_parameters() if each.requires_grad and descent.trains(n)}
+    learned = list(named.values())
+    groups = [
+        {"params": [each for name, each in named.items() if descent.hurry(name) == hurry], "hurry": hurry}
+        for hurry in sorted(set(map(descent.hurry, named)))
+    ]
     fused = team.device.type == "cuda"
-    optimiser = torch.optim.AdamW(
-        learned, lr=descent.rate, betas=descent.betas, weight_decay=descent.decay, fused=fused
-    )
+    optimiser = torch.optim.AdamW(groups, lr=descent.rate, betas=descent.betas, weight_decay=descent.decay, fused=fused)
     average = Average(module, learned)
     for step in pace.steps(budget):
         for group in optimiser.param_groups:
-            group["lr"] = descent.rate * team.haste * budget.rate(step)
+            group["lr"] = descent.rate * group["hurry"] * team.haste * budget.rate(step)
         module.zero_grad(set_to_none=True)
         value = loss(step)
         torch.autograd.backward(value)

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy, interpolate
-from torch.utils.flop_counter import FlopCounterMode
 
 from wan_animate_blender.wire import write_atomically
 
@@ -40,7 +39,7 @@ from . import examples as shown
 from .autoencoder import channels_last
 from .budget import Budget
 from .descent import Descent, compiled, descend
-from .pace import Pace, timed
+from .pace import Pace, flops, timed
 from .precision import autocast
 from .record import Record, Report
 from .team import Team, gathered
@@ -364,6 +363,4 @@ def _means(**values: Sequence[float]) -> dict[str, float]:
 
 def _flops(network: nn.Module, width: Width, device: torch.device) -> float:
     """Of one picture forwards and backwards."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, 3, width.size, width.size, device=device))
-    return 3.0 * float(counter.get_total_flops())
+    return flops(lambda: network(torch.zeros(1, 3, width.size, width.size, device=device)))

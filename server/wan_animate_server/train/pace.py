@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from .budget import Budget
 from .record import Report
@@ -71,6 +73,14 @@ class Pace:
     def resume(self) -> None:
         """The time of validation and writing is over, and is nobody's step."""
         self._last = time.monotonic()
+
+
+def flops(run: Callable[[], object]) -> float:
+    """Of what `run` does forwards, and of its way back, which is twice as much."""
+    counter: Any = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        run()
+    return 3.0 * float(counter.get_total_flops())
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from . import autoencoder, light, path, stages
+from . import autoencoder, light, motion, path, stages
 from .budget import Budget
 from .classroom import Classroom
 from .judge import Judge
@@ -24,7 +24,8 @@ from .team import Team, gathered
 from .workshop import Workshop, lay_out
 
 SHARES = {
-    Stage.VAE: 8.0, Stage.BODY: 6.0, Stage.FACE: 2.0, Stage.JOINT: 4.0, Stage.RELIGHT: 1.5, Stage.DISTILL: 2.0,
+    Stage.VAE: 8.0, Stage.MOTION: 0.5, Stage.BODY: 6.0, Stage.FACE: 2.0, Stage.JOINT: 4.0, Stage.RELIGHT: 1.5,
+    Stage.DISTILL: 2.0,
 }  # fmt: skip
 """How the time is shared out among stages that are asked for together."""
 
@@ -114,6 +115,12 @@ class _Training:
             spec = order.shapes[-1].spec(difficulty=order.difficulty)
             budget = self.budget(stage)
             return autoencoder.train(self.workshop.networks.vae, spec, budget, order.seed, self.team, order.pool)
+        if stage is Stage.MOTION:
+            transformer = self.workshop.networks.transformer
+            return motion.train(
+                transformer.motion_encoder, transformer.config.motion, order.difficulty, self.budget(stage),
+                order.seed, self.team,
+            )  # fmt: skip
         lesson = LESSONS[stage]
         return self.adapting(lesson) if lesson.lora else self.lesson(lesson)
 

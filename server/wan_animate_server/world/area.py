@@ -31,8 +31,12 @@ _AT_ONCE = {"cuda": 1 << 27, "cpu": 1 << 18}
 """Pixels drawn at once: on a GPU what its memory takes, on a CPU what its caches do."""
 
 BODY, GROWN, BOX, CLIP_BOX = range(4)
-"""Shapes of a region: as the pipeline makes it; grown further; a box for each frame; one for the whole clip."""
+"""Shapes of a region, each tells less of the person than the one before: as the pipeline makes it; grown further; a box
+for each frame; one for the whole clip."""
 _SHARES = (0.3, 0.15, 0.25, 0.3)
+
+ROOM = 0.75
+"""Share of a picture that a region takes at most, or nobody could know the place: else it is the next smaller one."""
 
 
 def region(matte: Tensor, keypoints: Tensor, seeds: Tensor) -> Tensor:
@@ -45,7 +49,8 @@ def region(matte: Tensor, keypoints: Tensor, seeds: Tensor) -> Tensor:
 
 
 def shaped(matte: Tensor, keypoints: Tensor, kind: Tensor) -> Tensor:
-    """The same with regions of the `kind` int64 [B] that is asked for: `BODY`, `GROWN`, `BOX` or `CLIP_BOX`."""
+    """The same with regions of the `kind` int64 [B] that is asked for, `BODY`, `GROWN`, `BOX` or `CLIP_BOX`, or of the
+    largest before it that leaves room."""
     share = max(_AT_ONCE[matte.device.type] // matte[0].numel(), 1)
     parts = zip(*(torch.split(each, share) for each in (matte, keypoints, kind)), strict=True)
     return torch.cat([_shaped(*part) for part in parts])
@@ -57,9 +62,11 @@ def _shaped(matte: Tensor, keypoints: Tensor, kind: Tensor) -> Tensor:
     near = hull.growth(height, width)
     grown = _grown(core, near)
     box = _boxed(grown)
-    kind = kind[:, None, None, None]
-    found = torch.where(kind == BOX, box, _boxed(box.any(1, keepdim=True)))
-    found = torch.where(kind == BODY, grown, torch.where(kind == GROWN, _grown(core, 3 * near), found))
+    larger = {GROWN: _grown(core, 3 * near), BOX: box, CLIP_BOX: _boxed(box.any(1, keepdim=True))}
+    found = grown
+    for shape, mask in larger.items():
+        chosen = (kind >= shape) & (mask.float().mean((2, 3)).amax(1) <= ROOM)
+        found = torch.where(chosen[:, None, None, None], mask, found)
     return found.to(torch.uint8) * 255
 
 
