@@ -143,6 +143,19 @@ def test_writing_leaves_only_whole_files(tmp_path: Path) -> None:
         write_picture(tmp_path / "nowhere" / "1001.exr", np.zeros((8, 8, 3), np.float16))
 
 
+def test_a_disk_that_takes_no_more_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits of files are Unix's")
+    picture = np.random.default_rng(1).normal(0, 1, (90, 160, 3)).astype(np.float16)
+    few, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, most))
+    try:
+        with pytest.raises(BadInput, match=r"cannot write .*1001\.exr .*File too large.*; make room there"):
+            write_picture(tmp_path / "1001.exr", picture)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (few, most))
+    assert not list(tmp_path.iterdir())
+
+
 WRITE = """
 import itertools, sys, pathlib, numpy
 from wan_animate_blender.wire import Format

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Mapping
 from fractions import Fraction
@@ -13,6 +14,8 @@ import numpy.typing as npt
 import OpenEXR
 
 from wan_animate_blender.wire import BadInput, Format, Timecode, WireError
+
+from . import bands
 
 Light = npt.NDArray[Any]
 """float16 or float32, scene-linear, without bounds: [H, W, 3] RGB, [H, W, 4] premultiplied RGBA, or [H, W] grey."""
@@ -27,6 +30,8 @@ _CHANNELS = {2: "Y", 3: "RGB", 4: "RGBA"}
 
 _COMPRESSIONS = {Format.EXR_ZIP: OpenEXR.ZIP_COMPRESSION, Format.EXR_PIZ: OpenEXR.PIZ_COMPRESSION}
 
+_LINES = {Format.EXR_ZIP: 16, Format.EXR_PIZ: 32}
+"""Rows that are compressed together."""
 
 PIXELS = 1 << 27
 """Of the largest picture that is decoded, of any kind: 16,384 × 8,192. A small file can claim to be any size."""
@@ -86,13 +91,37 @@ def size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def encoded(picture: Light, words: Words, compression: Format = Format.EXR_ZIP) -> bytes:
-    """`picture` as a file of one layer, bit for bit, compressed without loss."""
-    name = _CHANNELS[picture.ndim if picture.ndim == 2 else picture.shape[2]]
+def write(path: Path, picture: Light, words: Words, compression: Format = Format.EXR_ZIP) -> None:
+    """Write `picture` as a file of one layer, bit for bit, compressed without loss. Raises `OSError`.
+
+    Where somebody stops it, half a file stays.
+    """
+    height, width = picture.shape[:2]
+    rows = bands.shown(picture, _LINES[compression])
     said = {key: _time_code(word) if isinstance(word, Timecode) else word for key, word in words.items()}
+    said["dataWindow"] = (0, rows.start), (width - 1, rows.stop - 1)
+    said["displayWindow"] = (0, 0), (width - 1, height - 1)
+    file = _file(picture[rows], compression, said)
+    try:
+        file.write(str(path))  # by name: into a file of Python's it would take Python's lock for every few rows
+    except RuntimeError as error:  # how the library says what the disk says
+        raise OSError(str(error)) from error
+    if rows.stop - rows.start < height:
+        black = functools.partial(_black, picture.shape[1:], picture.dtype, compression)
+        path.write_bytes(bands.widened(path.read_bytes(), height, _LINES[compression], black))
+
+
+def _file(picture: Light, compression: Format, said: Mapping[str, Any]) -> OpenEXR.File:
+    name = _CHANNELS[picture.ndim if picture.ndim == 2 else picture.shape[2]]
     header = {"type": OpenEXR.scanlineimage, "compression": _COMPRESSIONS[compression], **said}
+    return OpenEXR.File(header, {name: np.ascontiguousarray(picture)})
+
+
+@functools.lru_cache(16)
+def _black(row: tuple[int, ...], kind: np.dtype[Any], compression: Format, rows: int) -> bytes:
+    """A file of so many black rows of the shape `row`."""
     file = io.BytesIO()
-    OpenEXR.File(header, {name: np.ascontiguousarray(picture)}).write(file)
+    _file(np.zeros((rows, *row), kind), compression, {}).write(file)
     return file.getvalue()
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from av.error import FFmpegError
 from PIL import Image
 
-from wan_animate_blender.wire import AUDIO_RATE, BadInput, Format, write_atomically
+from wan_animate_blender.wire import AUDIO_RATE, BadInput, Format, whole_file
 
 from . import exr, png
 
@@ -93,10 +93,12 @@ def write_picture(
 
     The file says `words` of it. Raises `BadInput` when the folder cannot be written.
     """
-    light = picture.dtype.kind == "f"
-    data = exr.encoded(picture, words, compression) if light else png.encoded(picture, words)
     try:
-        write_atomically(path, data)
+        with whole_file(path) as part:
+            if picture.dtype.kind == "f":
+                exr.write(part, picture, words, compression)
+            else:
+                part.write_bytes(png.encoded(picture, words))
     except OSError as error:
         raise _unwritable(path, error) from error
 

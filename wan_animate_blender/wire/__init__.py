@@ -36,6 +36,7 @@ from .folders import (
     sha256_file,
     version_name,
     versions,
+    whole_file,
     write_atomically,
 )
 from .job import HIGHEST, WIRE_HEADER, ErrorReply, Handed, Job, JobState, Priority, Turn
@@ -174,5 +175,6 @@ __all__ = [
     "shown",
     "version_name",
     "versions",
+    "whole_file",
     "write_atomically",
 ]

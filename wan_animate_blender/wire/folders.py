@@ -8,7 +8,8 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -168,17 +169,26 @@ def has_ended(record: bytes) -> bool:
     return bool(boot != ours["boot"]) or not may_live(pid)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` never holds half of it, whatever stops this process."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where to write what becomes `path` when the block ends well: `path` never holds half of it, whatever stops this.
+
+    The disk has all of it before it gets its name.
+    """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield part
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` never holds half of it, whatever stops this process."""
+    with whole_file(path) as part:
+        part.write_bytes(data)
 
 
 def sha256_file(path: Path) -> str:
