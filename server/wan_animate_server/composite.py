@@ -19,14 +19,21 @@ from .video import Picture
 _OPACITY = (np.arange(256, dtype=np.float32) / 255).astype(np.float16).astype(np.float32)
 """Of each alpha, as a file in half has it."""
 
-_OPAQUE = int(np.float16(1).view(np.uint16))
+_STORED = _OPACITY.astype(np.float16).view(np.uint16)
+"""The bits of it."""
+
+_SHOWN = np.where(_STORED > 0, np.uint16(0xFFFF), np.uint16(0))
+"""All bits where an alpha shows something, none where it shows nothing."""
+
+_OPAQUE = int(_STORED[255])
 """The bits of 1: as whole numbers, halves from 0 to 1 compare as they do as numbers, and quicker."""
 
 _SERIAL = 1 << 15
 """Numbers that are converted at once: of more, torch would wake threads beside those that put frames together."""
 
-_STRIP = 1 << 15
-"""Pixels that are put together at once: all that they go through on their way stays in the processor's cache."""
+_STRIP = 1 << 16
+"""Pixels that are put together at once: what they go through on their way mostly stays in the processor's cache. Fewer
+would be quicker there, but hand Python's lock to and fro more often."""
 
 Box = tuple[slice, slice]
 """Rows and columns of a picture."""
@@ -153,12 +160,13 @@ def comp(plate: Picture, character: Picture) -> Picture:
 
 def premultiplied(light: npt.NDArray[np.floating[Any]], alpha: Picture) -> Picture:
     """The character alone for a scene-linear plate: float16 [H, W, 4], `light` [H, W, 3] times `alpha` uint8 [H, W]."""
-    opacity = cv2.LUT(alpha, _OPACITY)
-    opaque = cv2.cvtColor(np.asarray(light, np.float32), cv2.COLOR_RGB2RGBA)
-    layer = halves(np.asarray(cv2.multiply(opaque, cv2.merge([opacity] * 4), opaque), np.float32))
-    pixels = layer.view(np.uint64)[..., 0]
-    pixels *= alpha > 0  # no sign and no NaN of what is not shown
-    return layer
+    channels = np.empty((3, *alpha.shape), np.float32)  # apart, so that the alpha need not be there for each of them
+    cv2.split(np.asarray(light, np.float32), list(channels))
+    with np.errstate(invalid="ignore"):
+        channels *= cv2.LUT(alpha, _OPACITY)
+    stored = halves(channels).view(np.uint16)
+    stored &= np.asarray(cv2.LUT(alpha, _SHOWN), np.uint16)  # no sign and no NaN of what is not shown
+    return np.asarray(cv2.merge([*stored, cv2.LUT(alpha, _STORED)])).view(np.float16)
 
 
 def over(plate: Picture, character: Picture) -> Picture:
@@ -167,15 +175,23 @@ def over(plate: Picture, character: Picture) -> Picture:
     plate·(1 − a) + character in float32, from the very numbers of the two files: so any compositor's Over of them gives
     the same. Where a is 0 the plate keeps its bits, infinities and NaN too; where it is 1 nothing of it is left.
     """
-    stored = np.ascontiguousarray(character).view(np.uint16)
-    alpha, alone = cv2.extractChannel(stored, 3), cv2.cvtColor(stored, cv2.COLOR_RGBA2RGB).view(np.float16)
-    above, rest = floats(alone), 1 - floats(alpha.view(np.float16))
-    result, half = plate.copy(), plate.dtype == np.float16
-    below = cv2.multiply(floats(result), cv2.merge([rest] * 3))  # which says nothing of NaN, as numpy does
-    mixed = np.asarray(cv2.add(below, above), np.float32)
-    cv2.copyTo(_bits(halves(mixed) if half else mixed), (alpha > 0).view(np.uint8), _bits(result))
-    cv2.copyTo(_bits(alone if half else above), (alpha == _OPAQUE).view(np.uint8), _bits(result))
+    stored, result = np.ascontiguousarray(character), plate.copy()
+    alpha, half = cv2.extractChannel(_bits(stored), 3), plate.dtype == np.float16
+    alone = cv2.cvtColor(_bits(stored), cv2.COLOR_RGBA2RGB).view(np.float16)
+    hidden = (alpha == _OPAQUE).view(np.uint8)
+    cv2.copyTo(_bits(alone if half else floats(alone)), hidden, _bits(result))
+    soft = np.flatnonzero((alpha > 0) & (alpha < _OPAQUE))
+    above, mixed = _chosen(stored, soft), _chosen(result, soft)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mixed *= 1 - above[:, 3:]
+        mixed += above[:, :3]
+    pixels(result)[soft] = pixels(halves(mixed) if half else mixed)
     return result
+
+
+def _chosen(picture: Picture, places: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """The pixels of a whole picture at `places`, as floats [n, channels]."""
+    return floats(pixels(picture)[places].view(picture.dtype).reshape(-1, picture.shape[-1]))
 
 
 def halves(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
