@@ -39,9 +39,12 @@ _COPIED = 16
 
 
 def writers(take: Take) -> int:
-    """How many frames are put together at once: no more than there are processors, and than memory is for."""
+    """How many frames are put together at once: one for each processor, and one more, for the disk lets some wait.
+
+    No more than memory is for.
+    """
     pixel = _PIXEL + (_MATCHED if take.belonging or belonging.is_lacking(None, take.settings.finish, take.mode) else 0)
-    return min(os.cpu_count() or 1, max(_MEMORY // (pixel * take.width * take.height), 1))
+    return min((os.cpu_count() or 1) + 1, max(_MEMORY // (pixel * take.width * take.height), 1))
 
 
 @dataclass(frozen=True)
