@@ -15,14 +15,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import avg_pool3d
 from typer.testing import CliRunner
 
 from wan_animate_blender.wire import BadInput, Precision
+from wan_animate_server import world
 from wan_animate_server.checkpoint import open_checkpoint
 from wan_animate_server.cli import app
 from wan_animate_server.model.motion import EqualConv2d, EqualLinear
 from wan_animate_server.names import Part
-from wan_animate_server.train import classroom, pace, run, stages, workshop
+from wan_animate_server.train import autoencoder, classroom, pace, run, stages, workshop
+from wan_animate_server.train import examples as shown
 from wan_animate_server.train.budget import Budget
 from wan_animate_server.train.descent import Descent, descend
 from wan_animate_server.train.pool import Batch, Pool
@@ -63,6 +66,20 @@ def test_what_is_trained_learns(stage: Stage, steps: int, order: Make, monkeypat
     found = losses(order(stage, steps=steps), monkeypatch)
     assert len(found) == steps
     assert np.mean(found[-8:]) < 0.85 * np.mean(found[:4])
+
+
+@torch.no_grad()
+def test_it_counts_whether_latents_made_smaller_are_a_smaller_picture(
+    workshop: Workshop, drawn: world.Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae, pictures = workshop.networks.vae, shown.video(drawn.frames)
+    vae.conv1.weight[4:], vae.conv1.bias[4:] = 0, -20  # type: ignore[index] # latents without any noise
+    small = autoencoder.decode(vae, avg_pool3d(autoencoder.encode(vae, pictures), autoencoder.HALF))
+    off = (small - avg_pool3d(pictures, autoencoder.HALF)).square().add(0.05**2).sqrt().mean() - 0.05
+    whole = autoencoder.loss(vae, pictures, torch.ones(1, 1, 1, SIZE, SIZE))
+    monkeypatch.setattr(autoencoder, "SCALED", 0.0)
+    rest = autoencoder.loss(vae, pictures, torch.ones(1, 1, 1, SIZE, SIZE))
+    assert (whole - rest).item() == pytest.approx(0.5 * off.item(), rel=0.02)
 
 
 @pytest.mark.parametrize("stage", [Stage.VAE, Stage.MOTION, Stage.BODY, Stage.JOINT])
