@@ -32,6 +32,9 @@ _PIXEL = 64
 _MATCHED = 64
 """Bytes more where it is also given what it lacks beside the plate, measured as well."""
 
+_WAITING = 2
+"""Frames more than there are processors: some always wait until the disk has them (tests/benchmarks/compositing.py)."""
+
 Check = Callable[[], None]
 
 _COPIED = 16
@@ -39,12 +42,9 @@ _COPIED = 16
 
 
 def writers(take: Take) -> int:
-    """How many frames are put together at once: one for each processor, and one more, for the disk lets some wait.
-
-    No more than memory is for.
-    """
+    """How many frames are put together at once: those that wait for the disk too, but no more than memory is for."""
     pixel = _PIXEL + (_MATCHED if take.belonging or belonging.is_lacking(None, take.settings.finish, take.mode) else 0)
-    return min((os.cpu_count() or 1) + 1, max(_MEMORY // (pixel * take.width * take.height), 1))
+    return min((os.cpu_count() or 1) + _WAITING, max(_MEMORY // (pixel * take.width * take.height), 1))
 
 
 @dataclass(frozen=True)
