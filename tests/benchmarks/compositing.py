@@ -50,7 +50,7 @@ from wan_animate_blender.wire import (
 )  # fmt: skip
 from wan_animate_server import composite
 from wan_animate_server import shot as shots
-from wan_animate_server.delivery import Delivery
+from wan_animate_server.delivery import Delivery, writers
 from wan_animate_server.layering import Layering
 from wan_animate_server.pipeline import Decoded
 from wan_animate_server.segments import Part
@@ -127,17 +127,20 @@ def made(signals: ShotSignals) -> np.ndarray:
 # --- speed ------------------------------------------------------------------------------------------
 
 
-TURNS = 9
+TURNS = 7
 
 
-def speed(frames: int = 8) -> None:
+def speed(frames: int = 16) -> None:
     """Ways through a pool as large as the delivery's, in turns: files alone, synchronised, composited, the whole way.
 
     What a turn costs is put beside bare files of the same turn, and of all turns the middle is said: other work on the
     machine comes and goes. Threads have run before, as they have for all of a take but its first frames.
     """
     for chosen in (Format.EXR_ZIP, Format.EXR_PIZ):
-        with stage(1920, 1080, frames, grain=0.03, chosen=chosen) as on, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with (
+            stage(1920, 1080, frames, grain=0.03, chosen=chosen) as on,
+            ThreadPoolExecutor(writers(on.take.take)) as pool,
+        ):
             whole, bare = WholeWay(on), BareWriter(on, chosen)
             ways = {"bare": bare, "synced": Synced(bare), "composited": Composited(on, chosen), "whole": whole}
             for write in ways.values():
@@ -204,24 +207,26 @@ class BareWriter:
         self._folder = on.take.folder
         method = OpenEXR.PIZ_COMPRESSION if chosen is Format.EXR_PIZ else OpenEXR.ZIP_COMPRESSION
         self._header = {"type": OpenEXR.scanlineimage, "compression": method}
-        self._layers = {}
-        for layer in on.take.take.layers:
-            channels = OpenEXR.File(str(self._folder / layer / frame_name(FIRST_FRAME, "exr"))).channels()
-            self._layers[layer] = {name: np.ascontiguousarray(channel.pixels) for name, channel in channels.items()}
+        shared = {layer: self._channels(layer) for layer in on.take.take.layers}
+        self._layers = [shared | {"comp": self._channels("comp")} for _ in range(on.signals.frames)]
+
+    def _channels(self, layer: str) -> dict[str, np.ndarray]:
+        channels = OpenEXR.File(str(self._folder / layer / frame_name(FIRST_FRAME, "exr"))).channels()
+        return {name: np.ascontiguousarray(channel.pixels) for name, channel in channels.items()}
 
     def ready(self) -> None:
-        """Arrays are there."""
+        """Arrays are there; a comp of each frame's own, as no two plates of a shot are one picture in the cache."""
 
     def __call__(self, i: int) -> None:
-        for layer, channels in self._layers.items():
-            OpenEXR.File(self._header, channels).write(str(self.path(layer, i)))
+        for layer, channels in self._layers[i].items():
+            OpenEXR.File(dict(self._header), channels).write(str(self.path(layer, i)))
 
     def path(self, layer: str, i: int) -> Path:
         return self._folder / layer / f"bare{i:04d}.exr"
 
     @property
     def layers(self) -> Iterable[str]:
-        return self._layers.keys()
+        return self._layers[0]
 
 
 class Synced:
