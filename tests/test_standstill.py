@@ -66,23 +66,24 @@ def spin() -> int:
     return sum(range(10_000))
 
 
+def stand(renders: Standstill, *workers: Counting, spins: int) -> None:
+    """They do nothing through one render."""
+    with renders.hold():
+        before = [worker.done for worker in workers]
+        for _ in range(spins):
+            spin()
+        assert [worker.done for worker in workers] == before
+
+
 def test_a_worker_does_nothing_while_a_render_goes_on_and_goes_on_after_it(renders: Standstill) -> None:
     with counting(renders) as worker:
-        with renders.hold():
-            before = worker.done
-            for _ in range(1000):
-                spin()
-            assert worker.done == before
+        stand(renders, worker, spins=1000)
         worker.wait(3)
 
 
 def test_all_workers_stand_still_at_once(renders: Standstill) -> None:
     with counting(renders) as one, counting(renders, spin) as other:
-        with renders.hold():
-            before = one.done, other.done
-            for _ in range(100):
-                spin()
-            assert (one.done, other.done) == before
+        stand(renders, one, other, spins=100)
         one.wait(1)
         other.wait(1)
 

@@ -96,9 +96,10 @@ class Worker:
         """Wait for that long, or until somebody wakes this worker."""
         end = time.monotonic() + seconds
         with self._where.lock:
-            self.hangs = False
-            while self._is_to_rest(end):
-                self.stir.wait(max(end - time.monotonic(), 0))
+            self._stand_throughout()
+            while not self._is_woken and (left := end - time.monotonic()) > 0:
+                self.stir.wait(left)
+                self._stand_throughout()
             self._is_woken = False
 
     def wake(self) -> None:
@@ -115,10 +116,11 @@ class Worker:
             self._where.stood.notify()
             self.stir.wait_for(lambda: not self.stands)
 
-    def _is_to_rest(self, end: float) -> bool:
+    def _stand_throughout(self) -> None:
+        """Wait until no render goes on, however quickly they follow."""
+        self.hangs = False
         while self._where.is_held:
             self.stand()
-        return not self._is_woken and time.monotonic() < end
 
 
 renders = Standstill()

@@ -68,7 +68,7 @@ def make_small(drawn: world.Clips, patch: pytest.MonkeyPatch) -> None:
         (autoencoder, "VIDEOS", 2), (autoencoder, "HELD_OUT", 2),
         (autoencoder, "MEASURED", 2), (judge, "CLIPS", 2), (judge, "STEPS", 2), (pool, "ENCODED", 2),
         (stages, "TOKENS", 4 * TOKENS), (stages, "PATH_TOKENS", 2 * TOKENS),
-        (motion, "SIZE", SIZE), (motion, "BATCH", CLIPS), (estimators, "BATCH", CLIPS), (estimators, "DRAWN", CLIPS),
+        (motion, "SIZE", SIZE), (estimators, "BATCH", CLIPS), (estimators, "DRAWN", CLIPS),
         (networks, "OTHERS", CLIPS),
     ):  # fmt: skip
         patch.setattr(module, name, value)

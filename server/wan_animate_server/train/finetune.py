@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import FlopCounterMode
 
 from wan_animate_blender.wire import Precision, write_atomically
 
@@ -25,7 +24,7 @@ from ..pipeline import Model
 from . import lowrank, shots
 from .budget import Budget
 from .descent import Descent, descend
-from .pace import Pace
+from .pace import Pace, flops
 from .record import Record, Report
 from .shots import Piece
 from .team import Team, gathered
@@ -88,10 +87,9 @@ def _taught(model: Model, pieces: list[Piece], budget: Budget, team: Team, seed:
         return replace(report, figures={"loss": report.loss})
 
     with remade(model.transformer):
-        counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
-            loss(model, pieces[0].to(team.device), 0.5, generator)
-        pace = Pace("lora", team.device, 4.0 * team.size * counter.get_total_flops())
+        # Four passes: what is forgotten on the way forwards is made again on the way back.
+        cost = flops(lambda: loss(model, pieces[0].to(team.device), 0.5, generator), passes=4.0)
+        pace = Pace("lora", team.device, team.size * cost)
         last = yield from descend(changes, step_loss, DESCENT, pace, budget, team, judged)
     if team.leads:
         yield judged(changes, last)

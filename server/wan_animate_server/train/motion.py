@@ -6,7 +6,7 @@ What clips teach it is little at first: a face that is not drawn well yet looks 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -19,15 +19,15 @@ from ..world.motion import EXPRESSION_SPANS
 from . import examples as shown
 from .budget import Budget
 from .descent import Descent, compiled, descend
-from .estimators import BATCH, Gallery, Sight
+from .estimators import PORTRAITS, Gallery, Sight
 from .pace import Pace, flops, timed
 from .record import Report
 from .stages import hurried
 from .team import Team
 
 DESCENT = Descent(rate=1e-3, betas=(0.9, 0.99), hurry=hurried)
-SIZE, PORTRAITS = 256, 0.6
-"""Of the pictures whose faces are seen, as estimators see them."""
+SIZE = 256
+"""Pixels of a side of the pictures whose faces are seen."""
 
 
 class Reader(nn.Module):
@@ -41,7 +41,7 @@ class Reader(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """uint8 [B, S, S, 3] → the expression [B, E], −½..½ of each number's range."""
-        small = shown.shrunk(faces[:, None], self.size)[:, 0].permute(0, 3, 1, 2).float() / 127.5 - 1
+        small = shown.video(shown.shrunk(faces[:, None], self.size))[:, :, 0]
         expression: Tensor = self.layer(self.motion_encoder.enc(small))
         return expression
 
@@ -57,7 +57,7 @@ def train(
     gallery = Gallery(world.Spec(SIZE, SIZE, 1, PORTRAITS, difficulty, samples=1), device, team.seed(seed))
     of = compiled(partial(loss, reader), device)
     one = gallery.batch()
-    pace = Pace("motion", device, team.size * flops(lambda: loss(reader, *_first(one))) * BATCH)
+    pace = Pace("motion", device, team.size * flops(lambda: loss(reader, one.close, one.expression)))
 
     def step_loss(_: int) -> Tensor:
         seen = gallery.batch()
@@ -95,11 +95,5 @@ def judged(held: Sight, reader: Reader, report: Report) -> Report:
     """`report` with the mean distance on held-out faces as a share of the ranges, and that of who says the mean."""
     there = present(held.close)
     truth, read = shares(held.expression)[there], reader(held.close)[there]
-    figures: Mapping[str, float] = {
-        "error": float((read - truth).abs().mean()), "guess": float((truth - truth.mean(0)).abs().mean()),
-    }  # fmt: skip
-    return replace(report, figures=figures)
-
-
-def _first(sight: Sight) -> tuple[Tensor, Tensor]:
-    return sight.close[:1], sight.expression[:1]
+    error, guess = (read - truth).abs().mean(), (truth - truth.mean(0)).abs().mean()
+    return replace(report, figures={"error": float(error), "guess": float(guess)})

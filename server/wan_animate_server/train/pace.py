@@ -75,12 +75,12 @@ class Pace:
         self._last = time.monotonic()
 
 
-def flops(run: Callable[[], object]) -> float:
-    """Of what `run` does forwards, and of its way back, which is twice as much."""
+def flops(run: Callable[[], object], passes: float = 3.0) -> float:
+    """Of a step, `passes` times what `run` does: once forwards and twice on the way back, unless more is told."""
     counter: Any = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         run()
-    return 3.0 * float(counter.get_total_flops())
+    return passes * float(counter.get_total_flops())
 
 
 @contextmanager
