@@ -110,6 +110,13 @@ def test_without_a_model_to_go_on_from_nothing_of_the_shipped_one_is_taken_but_i
         assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_folder_without_a_model_is_no_start_and_nothing_is_made(order: Make, tmp_path: Path) -> None:
+    asked = order(Stage.MOTION, source=tmp_path / "nowhere")
+    with pytest.raises(BadInput, match=r"nowhere has no puppet\.json; give a folder that wan-animate train made"):
+        list(train(asked))
+    assert not asked.out.exists()
+
+
 def test_every_stage_changes_its_own_networks_only(order: Make) -> None:
     list(train(order(Stage.VAE, out="0")))
     folders = [order(Stage.VAE, out="0").out]

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wan_animate_blender.wire import BadInput, Settings
+from wan_animate_blender.wire import Settings
 
 from .. import world
 from ..installed import EMBEDDED, find_relight
 from ..library import PUPPET_VARIABLE, Library, manifest
 from ..loaded import MODEL
+from ..train.workshop import trained
 from ..weights import find_device
 from . import suite
 from .cases import held_out
@@ -42,8 +43,8 @@ class Order:
 
     def __post_init__(self) -> None:
         for folder in (self.model, *self.beside):
-            if folder is not None and not (folder / f"{EMBEDDED}.json").is_file():
-                raise BadInput(f"{folder} has no {EMBEDDED}.json; give a folder that wan-animate train made")
+            if folder is not None:
+                trained(folder)
 
     def about(self) -> dict[str, Any]:
         """For whoever reads the results."""

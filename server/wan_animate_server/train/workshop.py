@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from wan_animate_blender.wire import write_atomically
+from wan_animate_blender.wire import BadInput, write_atomically
 
 from ..checkpoint import load_into, open_checkpoint
 from ..names import Part
@@ -80,10 +80,20 @@ class Workshop:
         write_atomically(self.folder / "card.json", (json.dumps(self.card, indent=1) + "\n").encode())
 
 
+def trained(folder: Path) -> Path:
+    """`folder`, if a training made it. Raises `BadInput` otherwise."""
+    if not (folder / f"{NAME}.json").is_file():
+        raise BadInput(f"{folder} has no {NAME}.json; give a folder that wan-animate train made")
+    return folder
+
+
 def lay_out(folder: Path, source: Path | None) -> None:
-    """Make `folder`, with sizes and tokenizer, and the LoRAs of the model that is gone on from."""
+    """Make `folder`, with sizes and tokenizer, and the LoRAs of the model that is gone on from.
+
+    Raises `BadInput` when `source` is no such model.
+    """
+    begin = trained(source) if source else PUPPET
     folder.mkdir(parents=True, exist_ok=True)
-    begin = source or PUPPET
     if begin.resolve() == folder.resolve():
         return
     loras = [path for path in source.glob("*.safetensors") if path.stem not in set(Part)] if source else []
